@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * dmirror - a device that mirrors a process's address space
+ *
+ * The ABI of /dev/dmirror0 and up. Opening a node makes the device mirror the
+ * address space of the opening process, until the last close.
+ */
+#ifndef _UAPI_LINUX_DMIRROR_H
+#define _UAPI_LINUX_DMIRROR_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/**
+ * DOC: ioctls
+ *
+ * Addresses and lengths are in bytes. A structure starts with its own size,
+ * so that it can grow: bytes that an older program does not have read as zero,
+ * and bytes that an older driver does not know must be zero. Fields called
+ * ``reserved`` must be zero, as must fields marked "out" not be relied upon
+ * before the call: the driver overwrites them. Outputs are written back
+ * whether the call succeeds or fails, except when the structure itself cannot
+ * be read or written.
+ *
+ * What every ioctl answers:
+ *
+ * =========== ===============================================================
+ * 0           Done. Of a migration: the whole range was looked at; the fields
+ *             say what moved and what did not.
+ * -ENOTTY     No such ioctl.
+ * -EINVAL     The size is smaller than the first version of the structure, a
+ *             reserved field or an unknown flag is set, a value is out of its
+ *             range, an address is not aligned as the field asks, the length
+ *             is zero.
+ * -E2BIG      The structure has fields set that this driver does not know.
+ * -EOVERFLOW  Address plus length does not fit, or is above the address space.
+ * -EFAULT     A pointer given to the ioctl cannot be read or written, or the
+ *             mirrored range has an address with nothing mapped or no right
+ *             to read; then ``fault_addr`` says which.
+ * -EPERM      The device was to write to memory that the program may not
+ *             write to; ``fault_addr`` says where.
+ * -EXDEV      The file was opened by another process: it mirrors that one's
+ *             address space. Open the node again.
+ * -ESRCH      The process that opened the file has exited.
+ * -ENOSPC     Device memory is full; what did not fit stayed where it was.
+ * -ENOMEM     The system has no memory; what did not fit stayed on the device.
+ * -EBUSY      A page could not be had for device-exclusive access.
+ * -EIO        The device's copy engine failed; the pages stayed where they
+ *             were, with their contents.
+ * -EINTR      A fatal signal is pending.
+ * =========== ===============================================================
+ */
+
+#define DMIRROR_IOC_MAGIC	0xDE
+
+/** define DMIRROR_ABI_VERSION - the version that struct dmirror_query answers */
+#define DMIRROR_ABI_VERSION	1
+
+/**
+ * enum dmirror_memory_type - what kind of memory the device has
+ * @DMIRROR_MEMORY_PRIVATE: MEMORY_DEVICE_PRIVATE, the CPU cannot address it
+ * @DMIRROR_MEMORY_COHERENT: MEMORY_DEVICE_COHERENT, the CPU can
+ */
+enum dmirror_memory_type {
+	DMIRROR_MEMORY_PRIVATE	= 1,
+	DMIRROR_MEMORY_COHERENT	= 2,
+};
+
+/**
+ * enum dmirror_capability - bits of the capabilities field
+ * @DMIRROR_CAP_MIGRATE: DMIRROR_IOC_MIGRATE works in both directions
+ * @DMIRROR_CAP_ATOMIC: DMIRROR_IOC_ATOMIC works on device and system memory
+ * @DMIRROR_CAP_LARGE_FOLIO: a transparent huge page can migrate as one
+ *	folio; without it the same calls move it page by page
+ */
+enum dmirror_capability {
+	DMIRROR_CAP_MIGRATE	= 1 << 0,
+	DMIRROR_CAP_ATOMIC	= 1 << 1,
+	DMIRROR_CAP_LARGE_FOLIO	= 1 << 2,
+};
+
+/**
+ * struct dmirror_query - what the device is and what it has done
+ * @size: sizeof(struct dmirror_query)
+ * @version: out, DMIRROR_ABI_VERSION of the driver
+ * @capabilities: out, bits of enum dmirror_capability
+ * @device: out, the number of the device, as in the name of its node
+ * @memory_type: out, one of enum dmirror_memory_type
+ * @memory_size: out, size of the device's memory in bytes
+ * @memory_used: out, bytes of it that are allocated
+ * @page_size: out, the smallest unit of migration in bytes
+ * @large_page_size: out, the largest, equal to @page_size without
+ *	DMIRROR_CAP_LARGE_FOLIO
+ * @to_device: out, bytes migrated to the device since it was made
+ * @to_system: out, bytes migrated from it to system memory, for any reason
+ * @cpu_faults: out, CPU faults on device memory
+ * @device_faults: out, faults of the device on mirrored memory, in batches
+ * @invalidations: out, mmu notifier callbacks
+ * @evicted: out, bytes of @to_system that went by eviction
+ * @copy_errors: out, copies that the device's engine failed
+ */
+struct dmirror_query {
+	__u32 size;
+	__u32 version;
+	__aligned_u64 capabilities;
+	__u32 device;
+	__u32 memory_type;
+	__aligned_u64 memory_size;
+	__aligned_u64 memory_used;
+	__aligned_u64 page_size;
+	__aligned_u64 large_page_size;
+	__aligned_u64 to_device;
+	__aligned_u64 to_system;
+	__aligned_u64 cpu_faults;
+	__aligned_u64 device_faults;
+	__aligned_u64 invalidations;
+	__aligned_u64 evicted;
+	__aligned_u64 copy_errors;
+};
+
+/**
+ * enum dmirror_target - where memory is to be
+ * @DMIRROR_TARGET_SYSTEM: in system memory
+ * @DMIRROR_TARGET_DEVICE: in the memory of the device whose node is open
+ */
+enum dmirror_target {
+	DMIRROR_TARGET_SYSTEM	= 1,
+	DMIRROR_TARGET_DEVICE	= 2,
+};
+
+/**
+ * struct dmirror_migrate - migrate a range of the mirrored address space
+ * @size: sizeof(struct dmirror_migrate)
+ * @target: one of enum dmirror_target
+ * @addr: first byte, a multiple of the page size
+ * @length: in bytes, a multiple of the page size
+ * @moved: out, bytes that this call moved to the target. To the device, holes
+ *	of anonymous memory count: they become zero-filled device memory
+ * @resident: out, bytes that were at the target already, or, to system memory,
+ *	that are not on this device
+ * @no_memory: out, bytes that stayed because the target had no memory
+ * @busy: out, bytes that stayed because somebody holds, moves or changes them
+ *	just now: pinned, locked, swapped out, on another device
+ * @unsupported: out, bytes that stayed because this kind of memory is never
+ *	migrated: shared or file-backed, hugetlb, device mappings
+ * @failed: out, bytes that stayed because the device could not copy them
+ * @fault_addr: out, the address that -EFAULT is about
+ *
+ * The six counts add up to what was looked at: @length if the call succeeds.
+ * The contents of memory are the same whatever happens. The call goes on when
+ * part of the range cannot move and, at the end of the range, answers -ENOSPC
+ * or -ENOMEM if @no_memory is not zero, or else -EIO if @failed is not.
+ */
+struct dmirror_migrate {
+	__u32 size;
+	__u32 target;
+	__aligned_u64 addr;
+	__aligned_u64 length;
+	__aligned_u64 moved;
+	__aligned_u64 resident;
+	__aligned_u64 no_memory;
+	__aligned_u64 busy;
+	__aligned_u64 unsupported;
+	__aligned_u64 failed;
+	__aligned_u64 fault_addr;
+};
+
+/**
+ * struct dmirror_rw - the device reads or writes mirrored memory
+ * @size: sizeof(struct dmirror_rw)
+ * @reserved: zero
+ * @addr: first byte of the mirrored memory
+ * @length: in bytes
+ * @data: pointer to @length bytes in the caller's memory, which a read fills
+ *	and a write takes its data from
+ * @done: out, bytes transferred
+ * @fault_addr: out, the address that an error is about
+ * @faults: out, how many times the device had to have memory faulted in
+ */
+struct dmirror_rw {
+	__u32 size;
+	__u32 reserved;
+	__aligned_u64 addr;
+	__aligned_u64 length;
+	__aligned_u64 data;
+	__aligned_u64 done;
+	__aligned_u64 fault_addr;
+	__aligned_u64 faults;
+};
+
+/**
+ * struct dmirror_fill - the device fills mirrored memory with a pattern
+ * @size: sizeof(struct dmirror_fill)
+ * @reserved: zero
+ * @addr: first byte, a multiple of 8
+ * @length: in bytes, a multiple of 8
+ * @pattern: the eight bytes to repeat
+ * @done: out, bytes filled
+ * @fault_addr: out, the address that an error is about
+ * @faults: out, how many times the device had to have memory faulted in
+ */
+struct dmirror_fill {
+	__u32 size;
+	__u32 reserved;
+	__aligned_u64 addr;
+	__aligned_u64 length;
+	__aligned_u64 pattern;
+	__aligned_u64 done;
+	__aligned_u64 fault_addr;
+	__aligned_u64 faults;
+};
+
+/**
+ * struct dmirror_copy - the device copies within the mirrored address space
+ * @size: sizeof(struct dmirror_copy)
+ * @reserved: zero
+ * @dst: first byte to write
+ * @src: first byte to read; the two ranges must not overlap
+ * @length: in bytes
+ * @done: out, bytes copied
+ * @fault_addr: out, the address that an error is about
+ * @faults: out, how many times the device had to have memory faulted in
+ */
+struct dmirror_copy {
+	__u32 size;
+	__u32 reserved;
+	__aligned_u64 dst;
+	__aligned_u64 src;
+	__aligned_u64 length;
+	__aligned_u64 done;
+	__aligned_u64 fault_addr;
+	__aligned_u64 faults;
+};
+
+/**
+ * enum dmirror_atomic_op - what the device does atomically
+ * @DMIRROR_ATOMIC_ADD: add the operand
+ * @DMIRROR_ATOMIC_CAS: store the operand if the memory equals compare
+ */
+enum dmirror_atomic_op {
+	DMIRROR_ATOMIC_ADD	= 1,
+	DMIRROR_ATOMIC_CAS	= 2,
+};
+
+/**
+ * enum dmirror_atomic_flag - how the device came by an atomic operation
+ * @DMIRROR_ATOMIC_LOCAL: on its own memory
+ * @DMIRROR_ATOMIC_EXCLUSIVE: on system memory, by device-exclusive access
+ * @DMIRROR_ATOMIC_BUS: on system memory that cannot be had exclusively (a
+ *	transparent huge page mapped page by page, before Linux 6.15), by an
+ *	atomic operation over the bus
+ */
+enum dmirror_atomic_flag {
+	DMIRROR_ATOMIC_LOCAL		= 1 << 0,
+	DMIRROR_ATOMIC_EXCLUSIVE	= 1 << 1,
+	DMIRROR_ATOMIC_BUS		= 1 << 2,
+};
+
+/**
+ * struct dmirror_atomic - the device does one atomic operation
+ * @size: sizeof(struct dmirror_atomic)
+ * @op: one of enum dmirror_atomic_op
+ * @addr: of the operand in mirrored memory, a multiple of @width
+ * @width: 4 or 8 bytes
+ * @flags: out, one of enum dmirror_atomic_flag
+ * @operand: what to add or to store
+ * @compare: what the memory must hold for DMIRROR_ATOMIC_CAS to store; must be
+ *	zero for DMIRROR_ATOMIC_ADD
+ * @result: out, what the memory held before
+ * @fault_addr: out, the address that an error is about
+ *
+ * With a @width of 4, @operand and @compare must fit in 32 bits.
+ */
+struct dmirror_atomic {
+	__u32 size;
+	__u32 op;
+	__aligned_u64 addr;
+	__u32 width;
+	__u32 flags;
+	__aligned_u64 operand;
+	__aligned_u64 compare;
+	__aligned_u64 result;
+	__aligned_u64 fault_addr;
+};
+
+/**
+ * enum dmirror_place - where a page is
+ * @DMIRROR_PLACE_HOLE: nowhere: nothing mapped, not yet touched, swapped out,
+ *	or on its way
+ * @DMIRROR_PLACE_SYSTEM: in system memory
+ * @DMIRROR_PLACE_ZERO: the zero page, which only reads use
+ * @DMIRROR_PLACE_LOCAL: in the memory of the device whose node is open
+ * @DMIRROR_PLACE_REMOTE: in the memory of another device of this driver
+ */
+enum dmirror_place {
+	DMIRROR_PLACE_HOLE	= 0,
+	DMIRROR_PLACE_SYSTEM	= 1,
+	DMIRROR_PLACE_ZERO	= 2,
+	DMIRROR_PLACE_LOCAL	= 3,
+	DMIRROR_PLACE_REMOTE	= 4,
+};
+
+/**
+ * enum dmirror_page_flag - what holds for a page
+ * @DMIRROR_PAGE_READ: the program may read it
+ * @DMIRROR_PAGE_WRITE: and write to it without a further fault
+ * @DMIRROR_PAGE_MAPPED: the device's page table maps it now
+ * @DMIRROR_PAGE_EXCLUSIVE: the device has exclusive access to it
+ * @DMIRROR_PAGE_DENIED: no mapping, or one that may not be read
+ */
+enum dmirror_page_flag {
+	DMIRROR_PAGE_READ	= 1 << 0,
+	DMIRROR_PAGE_WRITE	= 1 << 1,
+	DMIRROR_PAGE_MAPPED	= 1 << 2,
+	DMIRROR_PAGE_EXCLUSIVE	= 1 << 3,
+	DMIRROR_PAGE_DENIED	= 1 << 4,
+};
+
+/**
+ * struct dmirror_page - one page in a snapshot
+ * @place: one of enum dmirror_place
+ * @flags: bits of enum dmirror_page_flag
+ * @order: log2 of the number of pages that the CPU's page table maps by the
+ *	entry that maps this one
+ * @device: the number of the device for DMIRROR_PLACE_LOCAL and _REMOTE
+ */
+struct dmirror_page {
+	__u8 place;
+	__u8 flags;
+	__u8 order;
+	__u8 device;
+};
+
+/**
+ * struct dmirror_snapshot - where every page of a range is
+ * @size: sizeof(struct dmirror_snapshot)
+ * @reserved: zero
+ * @addr: first byte, a multiple of the page size
+ * @length: in bytes, a multiple of the page size
+ * @pages: pointer to one struct dmirror_page a page
+ * @done: out, pages written
+ *
+ * Nothing is faulted in. Each page's answer was true at some moment during the
+ * call.
+ */
+struct dmirror_snapshot {
+	__u32 size;
+	__u32 reserved;
+	__aligned_u64 addr;
+	__aligned_u64 length;
+	__aligned_u64 pages;
+	__aligned_u64 done;
+};
+
+#define DMIRROR_IOC_QUERY	_IOWR(DMIRROR_IOC_MAGIC, 0x00, struct dmirror_query)
+#define DMIRROR_IOC_MIGRATE	_IOWR(DMIRROR_IOC_MAGIC, 0x01, struct dmirror_migrate)
+#define DMIRROR_IOC_READ	_IOWR(DMIRROR_IOC_MAGIC, 0x02, struct dmirror_rw)
+#define DMIRROR_IOC_WRITE	_IOWR(DMIRROR_IOC_MAGIC, 0x03, struct dmirror_rw)
+#define DMIRROR_IOC_FILL	_IOWR(DMIRROR_IOC_MAGIC, 0x04, struct dmirror_fill)
+#define DMIRROR_IOC_COPY	_IOWR(DMIRROR_IOC_MAGIC, 0x05, struct dmirror_copy)
+#define DMIRROR_IOC_ATOMIC	_IOWR(DMIRROR_IOC_MAGIC, 0x06, struct dmirror_atomic)
+#define DMIRROR_IOC_SNAPSHOT	_IOWR(DMIRROR_IOC_MAGIC, 0x07, struct dmirror_snapshot)
+
+#endif /* _UAPI_LINUX_DMIRROR_H */
