@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /sys/kernel/debug/dmirror: counters of each device, and fault injection.
+ */
+#include <linux/debugfs.h>
+#include <linux/fault-inject.h>
+#include <linux/seq_file.h>
+
+#include "dmirror.h"
+
+static struct dentry *root;
+
+#ifdef CONFIG_FAULT_INJECTION_DEBUG_FS
+static DECLARE_FAULT_ATTR(fail_copy);
+
+/**
+ * dmirror_should_fail_copy() - is the copy engine to fail this batch?
+ *
+ * Set up in /sys/kernel/debug/dmirror/fail_copy, as the kernel's documentation
+ * of fault injection says.
+ *
+ * Context: any.
+ * Return: true if so.
+ */
+bool dmirror_should_fail_copy(void)
+{
+	return should_fail(&fail_copy, 1);
+}
+
+static void add_fault_injection(void)
+{
+	fault_create_debugfs_attr("fail_copy", root, &fail_copy);
+}
+#else
+static void add_fault_injection(void) { }
+#endif
+
+static void show(struct seq_file *m, const char *name, const atomic64_t *value)
+{
+	seq_printf(m, "%s %lld\n", name, atomic64_read(value));
+}
+
+static int counters_show(struct seq_file *m, void *unused)
+{
+	struct dmirror_device *dev = m->private;
+	struct dmirror_counters *counters = &dev->counters;
+
+	seq_printf(m, "memory_size %llu\n", dev->hw.size);
+	seq_printf(m, "memory_used %llu\n",
+		   PFN_PHYS((u64)READ_ONCE(dev->devmem.used)));
+	show(m, "to_device", &counters->to_device);
+	show(m, "to_system", &counters->to_system);
+	show(m, "evicted", &counters->evicted);
+	show(m, "cpu_faults", &counters->cpu_faults);
+	show(m, "device_faults", &counters->device_faults);
+	show(m, "retries", &counters->retries);
+	show(m, "invalidations", &counters->invalidations);
+	show(m, "exclusive", &counters->exclusive);
+	show(m, "copy_errors", &counters->copy_errors);
+	show(m, "full", &counters->full);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(counters);
+
+/**
+ * dmirror_debugfs_init() - make the driver's directory
+ *
+ * Context: module init; may sleep.
+ */
+void dmirror_debugfs_init(void)
+{
+	root = debugfs_create_dir("dmirror", NULL);
+	add_fault_injection();
+}
+
+/**
+ * dmirror_debugfs_exit() - remove it and all in it
+ *
+ * Context: may sleep; waits for readers.
+ */
+void dmirror_debugfs_exit(void)
+{
+	debugfs_remove(root);
+}
+
+/**
+ * dmirror_debugfs_add() - add a device's directory
+ * @dev: the device
+ *
+ * Context: may sleep.
+ */
+void dmirror_debugfs_add(struct dmirror_device *dev)
+{
+	dev->debugfs = debugfs_create_dir(dev->name, root);
+	debugfs_create_file("counters", 0444, dev->debugfs, dev,
+			    &counters_fops);
+}

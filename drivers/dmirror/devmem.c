@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Device memory as ZONE_DEVICE pages: where they come from, who gives them out,
+ * and what mm calls when one is freed or a CPU touches it.
+ *
+ * Memory is handed out in blocks of the size of a huge page, so that a block
+ * serves one large folio or many small ones, and small ones fill a block before
+ * the next is begun. A page says which device it is of by its pagemap, and
+ * where in the device's memory by its pfn. Nothing else hangs off it: not the
+ * mirror that migrated it, which a page may outlive, so zone_device_data stays
+ * unused, and a large folio can be split without asking the driver.
+ */
+#include <linux/bitmap.h>
+#include <linux/ioport.h>
+#include <linux/memremap.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/numa.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+
+#include "dmirror.h"
+
+/* To the list that its number of used pages puts it on; under the lock. */
+static void block_file(struct dmirror_devmem *devmem,
+		       struct dmirror_block *block)
+{
+	if (!block->used)
+		list_move(&block->link, &devmem->empty);
+	else if (block->used < DMIRROR_BLOCK_PAGES)
+		list_move(&block->link, &devmem->partial);
+	else
+		list_move_tail(&block->link, &devmem->full);
+}
+
+static long pages_take(struct dmirror_devmem *devmem, unsigned int order)
+{
+	struct list_head *list = &devmem->empty;
+	unsigned int nr = 1U << order;
+	struct dmirror_block *block;
+	unsigned long index, flags;
+	long page = -1;
+
+	spin_lock_irqsave(&devmem->lock, flags);
+	if (devmem->closed)
+		goto out;
+	if (!order && !list_empty(&devmem->partial))
+		list = &devmem->partial;
+	block = list_first_entry_or_null(list, struct dmirror_block, link);
+	if (!block)
+		goto out;
+
+	index = find_first_zero_bit(block->map, DMIRROR_BLOCK_PAGES);
+	bitmap_set(block->map, index, nr);
+	block->used += nr;
+	devmem->used += nr;
+	block_file(devmem, block);
+	page = (block - devmem->blocks) * DMIRROR_BLOCK_PAGES + index;
+out:
+	spin_unlock_irqrestore(&devmem->lock, flags);
+	return page;
+}
+
+static void pages_return(struct dmirror_devmem *devmem, unsigned long page,
+			 unsigned int order)
+{
+	unsigned long index = page % DMIRROR_BLOCK_PAGES;
+	unsigned int nr = 1U << order;
+	struct dmirror_block *block;
+	unsigned long flags;
+
+	block = &devmem->blocks[page / DMIRROR_BLOCK_PAGES];
+	spin_lock_irqsave(&devmem->lock, flags);
+	WARN_ON_ONCE(find_next_zero_bit(block->map, index + nr, index) <
+		     index + nr);
+	bitmap_clear(block->map, index, nr);
+	block->used -= nr;
+	devmem->used -= nr;
+	block_file(devmem, block);
+	spin_unlock_irqrestore(&devmem->lock, flags);
+}
+
+/*
+ * The last reference is gone. Runs in atomic context, under a page table lock
+ * when the program unmaps the page.
+ */
+static void dmirror_devmem_folio_free(struct folio *folio)
+{
+	struct page *page = folio_page(folio, 0);
+	struct dmirror_devmem *devmem =
+		container_of(page_pgmap(page), struct dmirror_devmem, pagemap);
+
+	pages_return(devmem, page_to_pfn(page) - devmem->first_pfn,
+		     folio_order(folio));
+}
+
+static const struct dev_pagemap_ops dmirror_pagemap_ops = {
+	.folio_free	= dmirror_devmem_folio_free,
+	.migrate_to_ram	= dmirror_migrate_to_ram,
+};
+
+/**
+ * dmirror_page_device() - whose memory a page is
+ * @page: any page
+ *
+ * Context: the caller knows that the page stays: it holds a reference, or the
+ * mirror's lock with a valid notifier sequence.
+ * Return: the device, NULL if the page is not memory of this driver.
+ */
+struct dmirror_device *dmirror_page_device(const struct page *page)
+{
+	struct dev_pagemap *pagemap;
+
+	if (!is_device_private_page(page) && !is_device_coherent_page(page))
+		return NULL;
+	pagemap = page_pgmap(page);
+	if (pagemap->ops != &dmirror_pagemap_ops)
+		return NULL;
+	return container_of(pagemap, struct dmirror_device, devmem.pagemap);
+}
+
+/**
+ * dmirror_page_offset() - where a page is in its device's memory
+ * @page: a page for which dmirror_page_device() names a device
+ *
+ * Context: as for dmirror_page_device().
+ * Return: the offset in bytes, which is the device address of the page.
+ */
+u64 dmirror_page_offset(const struct page *page)
+{
+	struct dmirror_device *dev = dmirror_page_device(page);
+
+	return PFN_PHYS((u64)(page_to_pfn(page) - dev->devmem.first_pfn));
+}
+
+/**
+ * dmirror_devmem_alloc() - allocate device memory as the target of a migration
+ * @dev: the device
+ * @order: 0, or DMIRROR_BLOCK_ORDER for a large folio
+ *
+ * Context: may sleep and reclaim.
+ * Return: a folio, locked and with one reference, its contents undefined; NULL
+ * if the device has no memory for it. Unlock and put it, or have
+ * migrate_vma_finalize() do that.
+ */
+struct folio *dmirror_devmem_alloc(struct dmirror_device *dev,
+				   unsigned int order)
+{
+	struct dmirror_devmem *devmem = &dev->devmem;
+	struct folio *folio;
+	long page;
+
+	page = pages_take(devmem, order);
+	if (page < 0)
+		goto full;
+
+	if (dmirror_hw_populate(&dev->hw, PFN_PHYS((u64)page))) {
+		pages_return(devmem, page, order);
+		goto full;
+	}
+
+	folio = (struct folio *)pfn_to_page(devmem->first_pfn + page);
+	zone_device_folio_init(folio, &devmem->pagemap, order);
+	return folio;
+
+full:
+	atomic64_inc(&dev->counters.full);
+	return NULL;
+}
+
+/**
+ * dmirror_devmem_used_pfns() - list what is allocated in a block
+ * @devmem: the device's memory
+ * @block: the number of the block
+ * @pfns: room for DMIRROR_BLOCK_PAGES entries
+ *
+ * Context: any. The answer may be old when it arrives: try each page's
+ * reference and lock, as migrate_device_pfns() does.
+ * Return: how many pfns were written.
+ */
+unsigned long dmirror_devmem_used_pfns(struct dmirror_devmem *devmem,
+				       unsigned long block,
+				       unsigned long *pfns)
+{
+	unsigned long *map = devmem->blocks[block].map;
+	unsigned long index, flags, nr = 0;
+
+	spin_lock_irqsave(&devmem->lock, flags);
+	for_each_set_bit(index, map, DMIRROR_BLOCK_PAGES)
+		pfns[nr++] = devmem->first_pfn +
+			     block * DMIRROR_BLOCK_PAGES + index;
+	spin_unlock_irqrestore(&devmem->lock, flags);
+	return nr;
+}
+
+/**
+ * dmirror_devmem_close() - let nothing be allocated until it is opened again
+ * @dev: the device
+ *
+ * Calls nest. While closed, the device answers as one that is full.
+ *
+ * Context: any.
+ */
+void dmirror_devmem_close(struct dmirror_device *dev)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->devmem.lock, flags);
+	dev->devmem.closed++;
+	spin_unlock_irqrestore(&dev->devmem.lock, flags);
+}
+
+/**
+ * dmirror_devmem_open() - undo dmirror_devmem_close()
+ * @dev: the device
+ *
+ * Context: any.
+ */
+void dmirror_devmem_open(struct dmirror_device *dev)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->devmem.lock, flags);
+	dev->devmem.closed--;
+	spin_unlock_irqrestore(&dev->devmem.lock, flags);
+}
+
+/**
+ * dmirror_devmem_fail_once() - is the next allocation to fail?
+ * @devmem: the device's memory
+ *
+ * Context: any.
+ * Return: true, once, after somebody set fail_next.
+ */
+bool dmirror_devmem_fail_once(struct dmirror_devmem *devmem)
+{
+	return READ_ONCE(devmem->fail_next) && xchg(&devmem->fail_next, false);
+}
+
+/* Find, or for coherent memory take, the physical range of the pages. */
+static int claim_range(struct dmirror_device *dev, u64 start, u64 size)
+{
+	struct dev_pagemap *pagemap = &dev->devmem.pagemap;
+	struct resource *res;
+
+	if (dev->type == DMIRROR_MEMORY_PRIVATE) {
+		res = request_free_mem_region(&iomem_resource, size, dev->name);
+		if (IS_ERR(res))
+			return PTR_ERR(res);
+		pagemap->type = MEMORY_DEVICE_PRIVATE;
+	} else {
+		/* memremap_pages() would warn about System RAM. */
+		if (region_intersects(start, size, IORESOURCE_SYSTEM_RAM,
+				      IORES_DESC_NONE) != REGION_DISJOINT)
+			return -EADDRINUSE;
+		res = request_mem_region(start, size, dev->name);
+		if (!res)
+			return -EBUSY;
+		pagemap->type = MEMORY_DEVICE_COHERENT;
+	}
+	pagemap->range.start = res->start;
+	pagemap->range.end = res->end;
+	pagemap->nr_range = 1;
+	pagemap->ops = &dmirror_pagemap_ops;
+	pagemap->owner = dev;
+	return 0;
+}
+
+static void release_range(struct dev_pagemap *pagemap)
+{
+	release_mem_region(pagemap->range.start, range_len(&pagemap->range));
+}
+
+static int blocks_init(struct dmirror_devmem *devmem, u64 size)
+{
+	unsigned long i;
+
+	spin_lock_init(&devmem->lock);
+	INIT_LIST_HEAD(&devmem->empty);
+	INIT_LIST_HEAD(&devmem->partial);
+	INIT_LIST_HEAD(&devmem->full);
+	devmem->nr_blocks = size / DMIRROR_BLOCK_SIZE;
+	devmem->blocks = kvcalloc(devmem->nr_blocks, sizeof(*devmem->blocks),
+				  GFP_KERNEL);
+	if (!devmem->blocks)
+		return -ENOMEM;
+	for (i = 0; i < devmem->nr_blocks; i++)
+		list_add_tail(&devmem->blocks[i].link, &devmem->empty);
+	return 0;
+}
+
+/**
+ * dmirror_devmem_init() - give a device its memory
+ * @dev: the device; its id, type and name are set
+ * @start: physical address of coherent memory, ignored for private
+ * @size: in bytes, a multiple of the block size
+ *
+ * Context: may sleep.
+ * Return: 0; -ENOMEM; -ERANGE where physical address space has no room;
+ * -EADDRINUSE if coherent memory overlaps System RAM; -EBUSY if it is claimed
+ * by somebody else; or what memremap_pages() answers.
+ */
+int dmirror_devmem_init(struct dmirror_device *dev, u64 start, u64 size)
+{
+	struct dmirror_devmem *devmem = &dev->devmem;
+	void *base;
+	int ret;
+
+	ret = blocks_init(devmem, size);
+	if (ret)
+		return ret;
+
+	ret = claim_range(dev, start, size);
+	if (ret)
+		goto free_blocks;
+	devmem->first_pfn = PHYS_PFN(devmem->pagemap.range.start);
+
+	base = memremap_pages(&devmem->pagemap, numa_node_id());
+	if (IS_ERR(base)) {
+		ret = PTR_ERR(base);
+		goto release;
+	}
+
+	if (dev->type == DMIRROR_MEMORY_PRIVATE)
+		base = NULL;
+	ret = dmirror_hw_init(&dev->hw, size, base);
+	if (ret)
+		goto unmap;
+	return 0;
+
+unmap:
+	memunmap_pages(&devmem->pagemap);
+release:
+	release_range(&devmem->pagemap);
+free_blocks:
+	kvfree(devmem->blocks);
+	return ret;
+}
+
+/**
+ * dmirror_devmem_fini() - take a device's memory away
+ * @dev: the device; all of its memory was evicted and it is closed
+ *
+ * Context: may sleep; waits for the last references to its pages.
+ */
+void dmirror_devmem_fini(struct dmirror_device *dev)
+{
+	memunmap_pages(&dev->devmem.pagemap);
+	release_range(&dev->devmem.pagemap);
+	dmirror_hw_fini(&dev->hw);
+	kvfree(dev->devmem.blocks);
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * dmirror: the structures, and what each file offers to the others.
+ *
+ * Lock order, from the outside in:
+ *
+ *	dmirror_device.evict_lock, by who evicts, holding nothing else
+ *	mmap_lock of the mirrored process
+ *	  folio locks, held by mm between migrate_vma_setup() and _finalize()
+ *	    dmirror_svm.lock
+ *	dmirror_devmem.lock, a leaf, taken with interrupts off
+ *
+ * dmirror_svm.lock is taken by the notifier, which mm calls under nearly every
+ * lock of its own and from reclaim. So nothing is allocated under it that
+ * could reclaim, and nothing under it faults. dmirror_devmem.lock is taken when
+ * a device folio is freed, under page table locks and from any context. No
+ * lock of the driver is held across a migration, so that a CPU fault on device
+ * memory needs none that its waiter could hold. svm.c teaches lockdep this.
+ */
+#ifndef DMIRROR_H
+#define DMIRROR_H
+
+#include <linux/atomic.h>
+#include <linux/memremap.h>
+#include <linux/migrate.h>
+#include <linux/miscdevice.h>
+#include <linux/mm_types.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+
+#include <linux/dmirror.h>
+
+#include "hw.h"
+#include "pagetable.h"
+
+struct dentry;
+struct dmirror_batch;
+struct seq_file;
+
+#define DMIRROR_NAME_LEN	24
+
+/**
+ * struct dmirror_counters - what a device has done since it was made
+ * @to_device: bytes migrated to the device
+ * @to_system: bytes migrated from it
+ * @evicted: bytes of @to_system that went by eviction
+ * @cpu_faults: CPU faults on device memory
+ * @device_faults: batches of mirrored memory faulted in for the device
+ * @retries: batches that raced with an invalidation and were done again
+ * @invalidations: notifier callbacks
+ * @exclusive: pages made device-exclusive
+ * @copy_errors: batches that the copy engine failed
+ * @full: allocations of device memory that failed
+ */
+struct dmirror_counters {
+	atomic64_t to_device;
+	atomic64_t to_system;
+	atomic64_t evicted;
+	atomic64_t cpu_faults;
+	atomic64_t device_faults;
+	atomic64_t retries;
+	atomic64_t invalidations;
+	atomic64_t exclusive;
+	atomic64_t copy_errors;
+	atomic64_t full;
+};
+
+/**
+ * struct dmirror_block - the allocator's view of a block of device memory
+ * @link: in the list of struct dmirror_devmem that fits @used
+ * @used: pages allocated
+ * @map: which
+ */
+struct dmirror_block {
+	struct list_head link;
+	unsigned int used;
+	unsigned long map[BITS_TO_LONGS(DMIRROR_BLOCK_PAGES)];
+};
+
+/**
+ * struct dmirror_devmem - a device's memory as ZONE_DEVICE pages
+ * @pagemap: what mm knows of it; its owner is the struct dmirror_device
+ * @lock: protects all that follows; a leaf, taken with interrupts off
+ * @blocks: one for each block of memory, @nr_blocks of them
+ * @nr_blocks: set once
+ * @first_pfn: of block 0, set once
+ * @empty: blocks of which nothing is allocated
+ * @partial: blocks that have some pages free
+ * @full: blocks that have none
+ * @used: pages allocated
+ * @closed: how many want nothing to be allocated, while they evict
+ * @fail_next: the next allocation for a migration fails, once
+ */
+struct dmirror_devmem {
+	struct dev_pagemap pagemap;
+	/* private: */
+	spinlock_t lock;
+	struct dmirror_block *blocks;
+	unsigned long nr_blocks;
+	unsigned long first_pfn;
+	struct list_head empty;
+	struct list_head partial;
+	struct list_head full;
+	unsigned long used;
+	unsigned int closed;
+	bool fail_next;
+};
+
+/**
+ * struct dmirror_device - one device
+ * @id: the number in the names of its nodes
+ * @type: kind of memory
+ * @hw: the hardware
+ * @devmem: its memory
+ * @counters: what it has done
+ * @evict_lock: one evicts at a time; outermost, never taken by a fault
+ * @evict_batch: what it works with, protected by @evict_lock
+ * @misc: /dev/dmirrorN
+ * @hmm_misc: /dev/hmm_dmirrorN, if there is one
+ * @name: of @misc
+ * @hmm_name: of @hmm_misc
+ * @debugfs: its directory
+ *
+ * Lives from module init to module exit. Files hold the module, not the device.
+ */
+struct dmirror_device {
+	unsigned int id;
+	enum dmirror_memory_type type;
+	struct dmirror_hw hw;
+	struct dmirror_devmem devmem;
+	struct dmirror_counters counters;
+	struct mutex evict_lock;
+	struct dmirror_batch *evict_batch;
+	struct miscdevice misc;
+	struct miscdevice hmm_misc;
+	char name[DMIRROR_NAME_LEN];
+	char hmm_name[DMIRROR_NAME_LEN];
+	struct dentry *debugfs;
+};
+
+/**
+ * struct dmirror_svm - a mirrored address space: one open file
+ * @dev: the device that mirrors it
+ * @mm: the address space; a reference on the structure, not on its contents
+ * @notifier: tells of every change of it
+ * @lock: held for writing to change the page table, for reading while the
+ *	device's engines use what it maps
+ * @pt: the device's page table, protected by @lock
+ * @foreign: counts the invalidations that were not made by this mirror asking
+ *	for exclusive access, protected by @lock
+ * @faults: batches faulted in for the device
+ * @invalidations: notifier callbacks
+ */
+struct dmirror_svm {
+	struct dmirror_device *dev;
+	struct mm_struct *mm;
+	struct mmu_interval_notifier notifier;
+	struct rw_semaphore lock;
+	struct dmirror_pt pt;
+	unsigned long foreign;
+	atomic64_t faults;
+	atomic64_t invalidations;
+};
+
+/* Whether a huge page can move to this device as one folio. */
+static inline bool dmirror_has_large_folios(const struct dmirror_device *dev)
+{
+	return MIGRATE_PFN_COMPOUND && IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
+	       dev->type == DMIRROR_MEMORY_PRIVATE;
+}
+
+/* main.c */
+struct dmirror_device *dmirror_device_get(unsigned int index);
+unsigned int dmirror_device_count(void);
+
+/* ioctl.c */
+extern const struct file_operations dmirror_fops;
+int dmirror_release(struct inode *inode, struct file *file);
+void dmirror_show_fdinfo(struct seq_file *m, struct file *file);
+
+/* hmm_abi.c */
+extern const struct file_operations dmirror_hmm_fops;
+
+/* svm.c */
+void dmirror_svm_teach_lockdep(void);
+struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev);
+void dmirror_svm_destroy(struct dmirror_svm *svm);
+
+/* fault.c */
+int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
+			u64 *fault_addr);
+int dmirror_snapshot(struct dmirror_svm *svm, struct dmirror_device *owner,
+		     u64 start, unsigned long nr, unsigned long *pfns,
+		     u64 *dptes);
+int dmirror_run(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
+		u64 *faults);
+
+/* migrate.c */
+
+/**
+ * struct dmirror_migrate_stats - what a migration came to, in bytes
+ * @moved: moved to the target
+ * @resident: at the target already
+ * @no_memory: stayed, the target had no memory
+ * @busy: stayed, held or changed by somebody
+ * @unsupported: stayed, memory of this kind does not migrate
+ * @failed: stayed, the copy failed
+ * @refused: bytes of @unsupported in mappings that mm refuses to look at
+ * @entries: of mm's source array that moved: a large folio counts once
+ * @fault_addr: the address that an error is about
+ */
+struct dmirror_migrate_stats {
+	u64 moved;
+	u64 resident;
+	u64 no_memory;
+	u64 busy;
+	u64 unsupported;
+	u64 failed;
+	u64 refused;
+	u64 entries;
+	u64 fault_addr;
+};
+
+int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
+			  u64 start, u64 end,
+			  struct dmirror_migrate_stats *stats);
+vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf);
+int dmirror_evict_prepare(struct dmirror_device *dev);
+int dmirror_evict_all(struct dmirror_device *dev, bool unloading);
+
+/* exclusive.c */
+int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr);
+int dmirror_atomic(struct dmirror_svm *svm, struct dmirror_hw_job *job,
+		   u32 *flags);
+
+/* devmem.c */
+int dmirror_devmem_init(struct dmirror_device *dev, u64 start, u64 size);
+void dmirror_devmem_fini(struct dmirror_device *dev);
+struct folio *dmirror_devmem_alloc(struct dmirror_device *dev,
+				   unsigned int order);
+unsigned long dmirror_devmem_used_pfns(struct dmirror_devmem *devmem,
+				       unsigned long block,
+				       unsigned long *pfns);
+void dmirror_devmem_close(struct dmirror_device *dev);
+void dmirror_devmem_open(struct dmirror_device *dev);
+bool dmirror_devmem_fail_once(struct dmirror_devmem *devmem);
+struct dmirror_device *dmirror_page_device(const struct page *page);
+u64 dmirror_page_offset(const struct page *page);
+
+/* debugfs.c */
+void dmirror_debugfs_init(void);
+void dmirror_debugfs_exit(void);
+void dmirror_debugfs_add(struct dmirror_device *dev);
+#ifdef CONFIG_FAULT_INJECTION_DEBUG_FS
+bool dmirror_should_fail_copy(void);
+#else
+static inline bool dmirror_should_fail_copy(void) { return false; }
+#endif
+
+#endif /* DMIRROR_H */

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Device-exclusive access: how a device does atomic operations on system
+ * memory that its bus cannot do.
+ *
+ * make_device_exclusive() replaces the CPU's entry by one that faults, and
+ * asking for it is itself an invalidation of this mirror. So the sequence
+ * count, which would always say "retry", cannot tell whether somebody else
+ * changed the page in between. svm->foreign can: the notifier counts there
+ * whatever this mirror did not cause.
+ */
+#include <linux/highmem.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/sched/signal.h>
+
+#include "dmirror.h"
+
+/* A page that somebody else holds locked just now is worth another try. */
+#define EXCLUSIVE_TRIES	16
+
+/*
+ * One attempt. Returns 0 with the page mapped, -EAGAIN if the range changed
+ * meanwhile, or what make_device_exclusive() answers.
+ */
+static int try_exclusive(struct dmirror_svm *svm, u64 addr,
+			 struct dmirror_pt_stash *stash)
+{
+	unsigned long foreign;
+	struct folio *folio;
+	struct page *page;
+	int ret = -EAGAIN;
+
+	down_read(&svm->lock);
+	foreign = svm->foreign;
+	up_read(&svm->lock);
+	/* Those that were counted already may still be changing page tables. */
+	mmu_interval_read_begin(&svm->notifier);
+
+	if (mmap_read_lock_killable(svm->mm))
+		return -EINTR;
+	page = make_device_exclusive(svm->mm, addr, svm, &folio);
+	mmap_read_unlock(svm->mm);
+	if (IS_ERR(page))
+		return PTR_ERR(page);
+
+	/* The CPU cannot take the page back before the folio is unlocked. */
+	down_write(&svm->lock);
+	if (svm->foreign == foreign)
+		ret = dmirror_pt_map(&svm->pt, addr, 0,
+				     PFN_PHYS((u64)page_to_pfn(page)) |
+				     DPTE_SYSTEM | DPTE_WRITE | DPTE_ATOMIC,
+				     stash);
+	up_write(&svm->lock);
+	folio_unlock(folio);
+	folio_put(folio);
+	return ret;
+}
+
+/**
+ * dmirror_exclusive_page() - give the device exclusive access to a page
+ * @svm: the mirror
+ * @addr: of the page, page aligned
+ *
+ * A page on the device comes back to system memory first. The access lasts
+ * until the CPU touches the page.
+ *
+ * Context: may sleep and take mmap_lock; the caller holds a reference on the
+ * users of svm->mm.
+ * Return: 0; -EFAULT or -EPERM as dmirror_fault_range(); -EBUSY if the page
+ * cannot be had, as for a part of a huge page that is mapped by PTEs on
+ * kernels before 6.15; -ENOMEM; -EINTR on a fatal signal.
+ */
+int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
+{
+	struct dmirror_pt_stash stash = { .nr = 0 };
+	unsigned int busy = 0;
+	u64 fault_addr;
+	int ret;
+
+	for (;; cond_resched()) {
+		/*
+		 * Have the page present and writable first, so that taking it
+		 * does not fault, which would count as somebody else's change.
+		 */
+		ret = dmirror_fault_range(svm, addr, addr + PAGE_SIZE, true,
+					  &fault_addr);
+		if (ret)
+			break;
+		ret = dmirror_pt_stash_fill(&stash, GFP_KERNEL_ACCOUNT);
+		if (ret)
+			break;
+		ret = try_exclusive(svm, addr, &stash);
+		if (ret == -EBUSY && ++busy < EXCLUSIVE_TRIES)
+			continue;
+		if (ret != -EAGAIN)
+			break;
+	}
+	dmirror_pt_stash_drain(&stash);
+	if (!ret)
+		atomic64_inc(&svm->dev->counters.exclusive);
+	return ret;
+}
+
+/*
+ * The device's last resort: an atomic operation that the bus carries out on
+ * the page, pinned meanwhile, where the CPU may use it at the same time.
+ */
+static int bus_atomic(struct dmirror_hw_job *job)
+{
+	struct page *page;
+	void *mem;
+	int ret;
+
+	ret = pin_user_pages_fast(job->addr & PAGE_MASK, 1, FOLL_WRITE, &page);
+	if (ret < 0)
+		return ret;
+	if (!ret)
+		return -EFAULT;
+
+	mem = kmap_local_page(page);
+	job->result = dmirror_hw_atomic(mem + offset_in_page(job->addr), job);
+	kunmap_local(mem);
+	unpin_user_pages_dirty_lock(&page, 1, true);
+	return 0;
+}
+
+static bool is_local(struct dmirror_svm *svm, u64 addr)
+{
+	u64 dpte;
+
+	down_read(&svm->lock);
+	dpte = dmirror_pt_lookup(&svm->pt, addr);
+	up_read(&svm->lock);
+	return dpte && !(dpte & DPTE_SYSTEM);
+}
+
+/**
+ * dmirror_atomic() - have the device do an atomic operation
+ * @svm: the mirror, of the caller's own address space
+ * @job: the operation
+ * @flags: set to one of enum dmirror_atomic_flag
+ *
+ * Context: may sleep and take mmap_lock; the caller holds a reference on the
+ * users of svm->mm.
+ * Return: as dmirror_exclusive_page(), with job->fault_addr set.
+ */
+int dmirror_atomic(struct dmirror_svm *svm, struct dmirror_hw_job *job,
+		   u32 *flags)
+{
+	u64 page = job->addr & PAGE_MASK;
+	u64 fault_addr;
+	int ret;
+
+	job->fault_addr = job->addr;
+	for (;; cond_resched()) {
+		down_read(&svm->lock);
+		ret = dmirror_hw_run(&svm->dev->hw, &svm->pt, job);
+		up_read(&svm->lock);
+		if (!ret) {
+			*flags = job->local ? DMIRROR_ATOMIC_LOCAL :
+					      DMIRROR_ATOMIC_EXCLUSIVE;
+			return 0;
+		}
+
+		ret = dmirror_fault_range(svm, page, page + PAGE_SIZE, true,
+					  &fault_addr);
+		if (ret)
+			return ret;
+		if (is_local(svm, page))
+			continue;
+
+		ret = dmirror_exclusive_page(svm, page);
+		if (ret == -EBUSY) {
+			*flags = DMIRROR_ATOMIC_BUS;
+			return bus_atomic(job);
+		}
+		if (ret)
+			return ret;
+	}
+}

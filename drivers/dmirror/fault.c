@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Device faults: how the device's page table comes to say what the CPU's does.
+ *
+ * There is one loop around hmm_range_fault() in this driver, range_acquire(),
+ * and one place that writes entries of the device's page table for ordinary
+ * memory, map_batch(). Migration does not map what it moved; the next access
+ * faults it in here, where the notifier's sequence says whether the answer is
+ * still true.
+ */
+#include <linux/hmm.h>
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "dmirror.h"
+#include "trace.h"
+
+/*
+ * A private page of this device is reported as it is, and the request to make
+ * it writable is not honoured: fork may have made it copy-on-write. Asking
+ * again as nobody's device has mm bring the page back and break the sharing.
+ */
+static int break_cow(struct dmirror_svm *svm, struct hmm_range *range,
+		     unsigned long first, unsigned long last)
+{
+	struct hmm_range cow = {
+		.notifier	= range->notifier,
+		.start		= range->start + first * PAGE_SIZE,
+		.end		= range->start + (last + 1) * PAGE_SIZE,
+		.hmm_pfns	= range->hmm_pfns + first,
+		.default_flags	= range->default_flags,
+	};
+	int ret;
+
+	memset(cow.hmm_pfns, 0, (last - first + 1) * sizeof(*cow.hmm_pfns));
+	cow.notifier_seq = mmu_interval_read_begin(cow.notifier);
+	mmap_read_lock(svm->mm);
+	ret = hmm_range_fault(&cow);
+	mmap_read_unlock(svm->mm);
+	return ret == -EBUSY ? 0 : ret;
+}
+
+/* Find the pages that a write may not use as they are, and see to them. */
+static int make_writable(struct dmirror_svm *svm, struct hmm_range *range,
+			 bool *again)
+{
+	unsigned long npages = (range->end - range->start) >> PAGE_SHIFT;
+	unsigned long first, last;
+
+	*again = false;
+	if (!(range->default_flags & HMM_PFN_REQ_WRITE))
+		return 0;
+
+	for (first = 0; first < npages; first++)
+		if (!(range->hmm_pfns[first] & HMM_PFN_WRITE))
+			break;
+	if (first == npages)
+		return 0;
+	for (last = first; last + 1 < npages; last++)
+		if (range->hmm_pfns[last + 1] & HMM_PFN_WRITE)
+			break;
+	*again = true;
+	return break_cow(svm, range, first, last);
+}
+
+/*
+ * Read the CPU's page table and, as range->default_flags say, fault pages in.
+ * Returns 0 with svm->lock held for writing: the answer is then current, and
+ * stays so until the lock is given up. Never gives up for a lost race, only
+ * for a fatal signal.
+ */
+static int range_acquire(struct dmirror_svm *svm, struct hmm_range *range)
+{
+	unsigned long npages = (range->end - range->start) >> PAGE_SHIFT;
+	bool again;
+	int ret;
+
+	range->notifier = &svm->notifier;
+	for (;; cond_resched()) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+
+		/* What an earlier turn found would be taken for a request. */
+		memset(range->hmm_pfns, 0, npages * sizeof(*range->hmm_pfns));
+		range->notifier_seq = mmu_interval_read_begin(range->notifier);
+
+		if (mmap_read_lock_killable(svm->mm))
+			return -EINTR;
+		ret = hmm_range_fault(range);
+		mmap_read_unlock(svm->mm);
+		if (ret == -EBUSY)
+			goto retry;
+		if (ret)
+			return ret;
+
+		ret = make_writable(svm, range, &again);
+		if (ret)
+			return ret;
+		if (again)
+			goto retry;
+
+		down_write(&svm->lock);
+		if (!mmu_interval_read_retry(range->notifier,
+					     range->notifier_seq))
+			return 0;
+		up_write(&svm->lock);
+retry:
+		atomic64_inc(&svm->dev->counters.retries);
+	}
+}
+
+/* The device's entry for what the CPU maps. */
+static u64 make_dpte(struct dmirror_svm *svm, unsigned long hmm_pfn)
+{
+	struct page *page = hmm_pfn_to_page(hmm_pfn);
+	u64 dpte;
+
+	if (dmirror_page_device(page) == svm->dev)
+		dpte = dmirror_page_offset(page);
+	else
+		dpte = PFN_PHYS((u64)page_to_pfn(page)) | DPTE_SYSTEM;
+	if (hmm_pfn & HMM_PFN_WRITE)
+		dpte |= DPTE_WRITE;
+	return dpte;
+}
+
+/* Whether the CPU maps the block at addr as one, and the range has all of it. */
+static bool is_block(const struct hmm_range *range, u64 addr)
+{
+	unsigned long i = (addr - range->start) >> PAGE_SHIFT;
+
+	return IS_ALIGNED(addr, DMIRROR_BLOCK_SIZE) &&
+	       addr + DMIRROR_BLOCK_SIZE <= range->end &&
+	       hmm_pfn_to_map_order(range->hmm_pfns[i]) >= DMIRROR_BLOCK_ORDER;
+}
+
+/* svm->lock is held for writing and the range is current. */
+static int map_batch(struct dmirror_svm *svm, const struct hmm_range *range,
+		     struct dmirror_pt_stash *stash)
+{
+	unsigned int order;
+	u64 addr;
+	int ret;
+
+	for (addr = range->start; addr < range->end; addr += PAGE_SIZE << order) {
+		unsigned long i = (addr - range->start) >> PAGE_SHIFT;
+
+		order = is_block(range, addr) ? DMIRROR_BLOCK_ORDER : 0;
+		ret = dmirror_pt_map(&svm->pt, addr, order,
+				     make_dpte(svm, range->hmm_pfns[i]), stash);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int fault_batch(struct dmirror_svm *svm, unsigned long *pfns,
+		       struct dmirror_pt_stash *stash, u64 start, u64 end,
+		       bool write)
+{
+	struct hmm_range range = {
+		.start		   = start,
+		.end		   = end,
+		.hmm_pfns	   = pfns,
+		.default_flags	   = HMM_PFN_REQ_FAULT |
+				     (write ? HMM_PFN_REQ_WRITE : 0),
+		.dev_private_owner = svm->dev,
+	};
+	int ret;
+
+	ret = dmirror_pt_stash_fill(stash, GFP_KERNEL_ACCOUNT);
+	if (ret)
+		return ret;
+
+	ret = range_acquire(svm, &range);
+	if (!ret) {
+		ret = map_batch(svm, &range, stash);
+		up_write(&svm->lock);
+	}
+	atomic64_inc(&svm->dev->counters.device_faults);
+	atomic64_inc(&svm->faults);
+	trace_dmirror_fault(svm->dev->id, start, (end - start) >> PAGE_SHIFT,
+			    write, ret);
+	return ret;
+}
+
+/**
+ * dmirror_fault_range() - have the device's page table map a range
+ * @svm: the mirror
+ * @start: first address, page aligned
+ * @end: first address after it, page aligned
+ * @write: the device wants to write
+ * @fault_addr: set to the address of the page that an error is about
+ *
+ * Works in batches of a block, each under mmap_lock for itself. What was
+ * mapped before an error stays mapped.
+ *
+ * Context: may sleep and take mmap_lock; the caller holds a reference on the
+ * users of svm->mm.
+ * Return: 0; -EFAULT where nothing is mapped or nothing may be read; -EPERM
+ * where nothing may be written; -ENOMEM; -EINTR on a fatal signal.
+ */
+int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
+			u64 *fault_addr)
+{
+	struct dmirror_pt_stash stash = { .nr = 0 };
+	u64 addr = start, next, single_end = 0;
+	unsigned long *pfns;
+	int ret = 0;
+
+	*fault_addr = start;
+	pfns = kmalloc_array(DMIRROR_BLOCK_PAGES, sizeof(*pfns),
+			     GFP_KERNEL_ACCOUNT);
+	if (!pfns)
+		return -ENOMEM;
+
+	while (addr < end) {
+		next = min((addr & DMIRROR_BLOCK_MASK) + DMIRROR_BLOCK_SIZE, end);
+		if (addr < single_end)
+			next = addr + PAGE_SIZE;
+
+		ret = fault_batch(svm, pfns, &stash, addr, next, write);
+		if ((ret == -EFAULT || ret == -EPERM) && next > addr + PAGE_SIZE) {
+			/* mm does not say where: find out page by page. */
+			single_end = next;
+			continue;
+		}
+		if (ret) {
+			*fault_addr = addr;
+			break;
+		}
+		addr = next;
+	}
+
+	dmirror_pt_stash_drain(&stash);
+	kfree(pfns);
+	return ret;
+}
+
+/**
+ * dmirror_snapshot() - see where pages are without faulting any in
+ * @svm: the mirror
+ * @owner: the device whose private pages are to be told from holes
+ * @start: first address, page aligned
+ * @nr: number of pages, no more than DMIRROR_BLOCK_PAGES
+ * @pfns: filled with what hmm_range_fault() says, @nr entries
+ * @dptes: filled with the device's entries for the same pages; may be NULL
+ *
+ * Context: may sleep and take mmap_lock; the caller holds a reference on the
+ * users of svm->mm. The pages may be gone when it returns: their pfns may be
+ * looked at, not the pages' contents.
+ * Return: 0, or -EINTR on a fatal signal.
+ */
+int dmirror_snapshot(struct dmirror_svm *svm, struct dmirror_device *owner,
+		     u64 start, unsigned long nr, unsigned long *pfns,
+		     u64 *dptes)
+{
+	struct hmm_range range = {
+		.start		   = start,
+		.end		   = start + nr * PAGE_SIZE,
+		.hmm_pfns	   = pfns,
+		.dev_private_owner = owner,
+	};
+	unsigned long i;
+	int ret;
+
+	ret = range_acquire(svm, &range);
+	if (ret)
+		return ret;
+	for (i = 0; dptes && i < nr; i++)
+		dptes[i] = dmirror_pt_lookup(&svm->pt, start + i * PAGE_SIZE);
+	up_write(&svm->lock);
+	return 0;
+}
+
+/**
+ * dmirror_run() - run a compute job, serving its faults
+ * @svm: the mirror
+ * @job: the job
+ * @end: where the request that the job is a part of ends, an address as
+ *	job->addr is; one fault brings in all that is left of it
+ * @faults: counts the faults
+ *
+ * Context: may sleep and take mmap_lock; the caller holds a reference on the
+ * users of svm->mm.
+ * Return: 0 when the job is done, or the error of dmirror_fault_range();
+ * job->done and job->fault_addr then say how far it came and why not further.
+ */
+int dmirror_run(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
+		u64 *faults)
+{
+	u64 left, bad, first;
+	int ret;
+
+	for (;; cond_resched()) {
+		down_read(&svm->lock);
+		ret = dmirror_hw_run(&svm->dev->hw, &svm->pt, job);
+		up_read(&svm->lock);
+		if (!ret)
+			return 0;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (ret == -EAGAIN)
+			continue;
+
+		(*faults)++;
+		left = end - (job->addr + job->done);
+		first = job->fault_addr & PAGE_MASK;
+		ret = dmirror_fault_range(svm, first,
+					  PAGE_ALIGN(job->fault_addr + left),
+					  job->fault_write, &bad);
+		/* An error further on is for when the job gets there. */
+		if (ret && (bad == first || (ret != -EFAULT && ret != -EPERM))) {
+			job->fault_addr = max(bad, job->fault_addr);
+			return ret;
+		}
+	}
+}

@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The ABI of lib/test_hmm.c on /dev/hmm_dmirrorN, as calls into this driver,
+ * so that unmodified hmm-tests run on it. A driver of your own has no use for
+ * this file.
+ *
+ * The layout and the numbers are that driver's, and so are the errors; they
+ * are terser than those of the driver's own ABI, and here and there the
+ * reason for a comment. It says nothing about a file that was inherited from
+ * the process that opened it: the calls are about that process's memory.
+ */
+#include <linux/fs.h>
+#include <linux/gfp.h>
+#include <linux/hmm.h>
+#include <linux/mm.h>
+#include <linux/overflow.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "dmirror.h"
+
+#define BOUNCE_SIZE	SZ_64K
+
+struct hmm_cmd {
+	__u64 addr;
+	__u64 ptr;
+	__u64 npages;
+	__u64 cpages;
+	__u64 faults;
+};
+
+#define HMM_READ		_IOWR('H', 0, struct hmm_cmd)
+#define HMM_WRITE		_IOWR('H', 1, struct hmm_cmd)
+#define HMM_MIGRATE_TO_DEV	_IOWR('H', 2, struct hmm_cmd)
+#define HMM_MIGRATE_TO_SYS	_IOWR('H', 3, struct hmm_cmd)
+#define HMM_SNAPSHOT		_IOWR('H', 4, struct hmm_cmd)
+#define HMM_EXCLUSIVE		_IOWR('H', 5, struct hmm_cmd)
+#define HMM_CHECK_EXCLUSIVE	_IOWR('H', 6, struct hmm_cmd)
+#define HMM_RELEASE		_IOWR('H', 7, struct hmm_cmd)
+#define HMM_FLAGS		_IOWR('H', 8, struct hmm_cmd)
+
+#define HMM_FLAG_FAIL_ALLOC	BIT_ULL(0)
+
+enum hmm_prot {
+	HMM_PROT_ERROR			= 0xff,
+	HMM_PROT_NONE			= 0x00,
+	HMM_PROT_READ			= 0x01,
+	HMM_PROT_WRITE			= 0x02,
+	HMM_PROT_PMD			= 0x04,
+	HMM_PROT_PUD			= 0x08,
+	HMM_PROT_ZERO			= 0x10,
+	HMM_PROT_DEV_PRIVATE_LOCAL	= 0x20,
+	HMM_PROT_DEV_PRIVATE_REMOTE	= 0x30,
+	HMM_PROT_DEV_COHERENT_LOCAL	= 0x40,
+	HMM_PROT_DEV_COHERENT_REMOTE	= 0x50,
+};
+
+/* Between the device's memory and the caller's, a buffer at a time. */
+static int transfer(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end,
+		    bool write)
+{
+	void __user *user = u64_to_user_ptr(cmd->ptr);
+	size_t size = min_t(u64, end - cmd->addr, BOUNCE_SIZE);
+	struct dmirror_hw_job job;
+	void *bounce;
+	u64 addr;
+	int ret = 0;
+
+	bounce = kvmalloc(size, GFP_KERNEL_ACCOUNT);
+	if (!bounce)
+		return -ENOMEM;
+
+	for (addr = cmd->addr; addr < end; addr += job.len) {
+		void __user *here = user + (addr - cmd->addr);
+
+		job = (struct dmirror_hw_job) {
+			.op   = write ? DMIRROR_HW_WRITE : DMIRROR_HW_READ,
+			.addr = addr,
+			.len  = min_t(u64, end - addr, size),
+			.buf  = bounce,
+		};
+		ret = -EFAULT;
+		if (write && copy_from_user(bounce, here, job.len))
+			break;
+		ret = dmirror_run(svm, &job, end, &cmd->faults);
+		if (ret)
+			break;
+		ret = -EFAULT;
+		if (!write && copy_to_user(here, bounce, job.len))
+			break;
+		ret = 0;
+		cmd->cpages += job.len >> PAGE_SHIFT;
+	}
+	kvfree(bounce);
+	return ret;
+}
+
+static int hmm_read(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
+{
+	return transfer(svm, cmd, end, false);
+}
+
+static int hmm_write(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
+{
+	return transfer(svm, cmd, end, true);
+}
+
+/* This ABI has no word for an address: an invalid one is an invalid argument. */
+static int migrate_errno(int ret, const struct dmirror_migrate_stats *stats)
+{
+	if (ret == -EFAULT || stats->refused)
+		return -EINVAL;
+	if (ret == -ENOSPC || ret == -EIO)
+		return -ENOMEM;
+	return ret;
+}
+
+/* -ENOENT unless every page of the range is in this device's memory. */
+static int check_local(struct dmirror_svm *svm, u64 start, u64 end)
+{
+	unsigned long *pfns, i, nr;
+	u64 addr;
+	int ret = 0;
+
+	pfns = kmalloc_array(DMIRROR_BLOCK_PAGES, sizeof(*pfns),
+			     GFP_KERNEL_ACCOUNT);
+	if (!pfns)
+		return -ENOMEM;
+	for (addr = start; addr < end && !ret; addr += nr * PAGE_SIZE) {
+		nr = min_t(u64, (end - addr) >> PAGE_SHIFT,
+			   DMIRROR_BLOCK_PAGES);
+		ret = dmirror_snapshot(svm, svm->dev, addr, nr, pfns, NULL);
+		for (i = 0; i < nr && !ret; i++)
+			if (!(pfns[i] & HMM_PFN_VALID) ||
+			    dmirror_page_device(hmm_pfn_to_page(pfns[i])) !=
+			    svm->dev)
+				ret = -ENOENT;
+		cond_resched();
+	}
+	kfree(pfns);
+	return ret;
+}
+
+static int hmm_migrate_to_dev(struct dmirror_svm *svm, struct hmm_cmd *cmd,
+			      u64 end)
+{
+	struct dmirror_migrate_stats stats = {};
+	int ret;
+
+	ret = migrate_errno(dmirror_migrate_range(svm, DMIRROR_TARGET_DEVICE,
+						  cmd->addr, end, &stats),
+			    &stats);
+	/* What did not fit is, to the caller, a page that is not there. */
+	if (ret && !stats.no_memory && !stats.failed)
+		return ret;
+
+	ret = check_local(svm, cmd->addr, end);
+	if (ret)
+		return ret;
+	ret = transfer(svm, cmd, end, false);
+	/* The read-back is not for the caller to count faults of. */
+	cmd->faults = 0;
+	return ret;
+}
+
+static int hmm_migrate_to_sys(struct dmirror_svm *svm, struct hmm_cmd *cmd,
+			      u64 end)
+{
+	struct dmirror_migrate_stats stats = {};
+	int ret;
+
+	ret = migrate_errno(dmirror_migrate_range(svm, DMIRROR_TARGET_SYSTEM,
+						  cmd->addr, end, &stats),
+			    &stats);
+	cmd->cpages = stats.entries;
+	return ret;
+}
+
+static u8 hmm_prot(struct dmirror_svm *svm, unsigned long hmm_pfn)
+{
+	struct dmirror_device *dev;
+	struct page *page;
+	u8 prot;
+
+	if (hmm_pfn & HMM_PFN_ERROR)
+		return HMM_PROT_ERROR;
+	if (!(hmm_pfn & HMM_PFN_VALID))
+		return HMM_PROT_NONE;
+
+	page = hmm_pfn_to_page(hmm_pfn);
+	dev = dmirror_page_device(page);
+	if (dev && dev->type == DMIRROR_MEMORY_PRIVATE)
+		prot = dev == svm->dev ? HMM_PROT_DEV_PRIVATE_LOCAL :
+					 HMM_PROT_DEV_PRIVATE_REMOTE;
+	else if (dev)
+		prot = dev == svm->dev ? HMM_PROT_DEV_COHERENT_LOCAL :
+					 HMM_PROT_DEV_COHERENT_REMOTE;
+	else
+		prot = is_zero_pfn(page_to_pfn(page)) ? HMM_PROT_ZERO :
+							HMM_PROT_NONE;
+
+	prot |= hmm_pfn & HMM_PFN_WRITE ? HMM_PROT_WRITE : HMM_PROT_READ;
+	if (hmm_pfn_to_map_order(hmm_pfn) == PMD_SHIFT - PAGE_SHIFT)
+		prot |= HMM_PROT_PMD;
+	else if (hmm_pfn_to_map_order(hmm_pfn) == PUD_SHIFT - PAGE_SHIFT)
+		prot |= HMM_PROT_PUD;
+	return prot;
+}
+
+static int hmm_snapshot(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
+{
+	u8 __user *user = u64_to_user_ptr(cmd->ptr);
+	unsigned long *pfns, i, nr;
+	u64 addr;
+	u8 *prots;
+	int ret = 0;
+
+	pfns = kmalloc_array(DMIRROR_BLOCK_PAGES, sizeof(*pfns) + sizeof(*prots),
+			     GFP_KERNEL_ACCOUNT);
+	if (!pfns)
+		return -ENOMEM;
+	prots = (u8 *)(pfns + DMIRROR_BLOCK_PAGES);
+
+	for (addr = cmd->addr; addr < end; addr += nr * PAGE_SIZE) {
+		nr = min_t(u64, (end - addr) >> PAGE_SHIFT,
+			   DMIRROR_BLOCK_PAGES);
+		ret = dmirror_snapshot(svm, svm->dev, addr, nr, pfns, NULL);
+		if (ret)
+			break;
+		for (i = 0; i < nr; i++)
+			prots[i] = hmm_prot(svm, pfns[i]);
+		ret = -EFAULT;
+		if (copy_to_user(user + cmd->cpages, prots, nr))
+			break;
+		ret = 0;
+		cmd->cpages += nr;
+		cond_resched();
+	}
+	kfree(pfns);
+	return ret;
+}
+
+static int hmm_exclusive(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
+{
+	u64 addr;
+	int ret;
+
+	for (addr = cmd->addr; addr < end; addr += PAGE_SIZE) {
+		ret = dmirror_exclusive_page(svm, addr);
+		if (ret)
+			return ret;
+		cond_resched();
+	}
+
+	ret = transfer(svm, cmd, end, false);
+	cmd->faults = 0;
+	return ret;
+}
+
+static int hmm_check_exclusive(struct dmirror_svm *svm, struct hmm_cmd *cmd,
+			       u64 end)
+{
+	int ret = 0;
+	u64 addr;
+
+	for (addr = cmd->addr; addr < end && !ret; addr += PAGE_SIZE) {
+		down_read(&svm->lock);
+		if (dmirror_pt_lookup(&svm->pt, addr) & DPTE_ATOMIC)
+			ret = -EPERM;
+		up_read(&svm->lock);
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return ret;
+}
+
+static int hmm_release(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
+{
+	return dmirror_evict_all(svm->dev, false);
+}
+
+static int hmm_flags(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
+{
+	WRITE_ONCE(svm->dev->devmem.fail_next,
+		   cmd->npages & HMM_FLAG_FAIL_ALLOC);
+	return 0;
+}
+
+static int hmm_dispatch(struct dmirror_svm *svm, unsigned int command,
+			struct hmm_cmd *cmd, u64 end)
+{
+	switch (command) {
+	case HMM_READ:
+		return hmm_read(svm, cmd, end);
+	case HMM_WRITE:
+		return hmm_write(svm, cmd, end);
+	case HMM_MIGRATE_TO_DEV:
+		return hmm_migrate_to_dev(svm, cmd, end);
+	case HMM_MIGRATE_TO_SYS:
+		return hmm_migrate_to_sys(svm, cmd, end);
+	case HMM_SNAPSHOT:
+		return hmm_snapshot(svm, cmd, end);
+	case HMM_EXCLUSIVE:
+		return hmm_exclusive(svm, cmd, end);
+	case HMM_CHECK_EXCLUSIVE:
+		return hmm_check_exclusive(svm, cmd, end);
+	default:
+		return -EINVAL;
+	}
+}
+
+/* What a process that is gone gives. */
+static int gone_errno(unsigned int command)
+{
+	return command == HMM_READ || command == HMM_WRITE ? -EFAULT : -EINVAL;
+}
+
+static long dmirror_hmm_ioctl(struct file *file, unsigned int command,
+			      unsigned long uarg)
+{
+	struct dmirror_svm *svm = file->private_data;
+	void __user *user = (void __user *)uarg;
+	struct hmm_cmd cmd;
+	u64 size, end;
+	int ret;
+
+	if (copy_from_user(&cmd, user, sizeof(cmd)))
+		return -EFAULT;
+	if (cmd.addr & ~PAGE_MASK || !cmd.npages ||
+	    check_mul_overflow(cmd.npages, (u64)PAGE_SIZE, &size) ||
+	    check_add_overflow(cmd.addr, size, &end))
+		return -EINVAL;
+	cmd.cpages = 0;
+	cmd.faults = 0;
+
+	if (command == HMM_RELEASE) {
+		ret = hmm_release(svm, &cmd, end);
+	} else if (command == HMM_FLAGS) {
+		ret = hmm_flags(svm, &cmd, end);
+	} else if (mmget_not_zero(svm->mm)) {
+		ret = hmm_dispatch(svm, command, &cmd, end);
+		mmput(svm->mm);
+	} else {
+		ret = gone_errno(command);
+	}
+	if (ret)
+		return ret;
+	return copy_to_user(user, &cmd, sizeof(cmd)) ? -EFAULT : 0;
+}
+
+static int dmirror_hmm_open(struct inode *inode, struct file *file)
+{
+	struct dmirror_device *dev = container_of(file->private_data,
+						  struct dmirror_device,
+						  hmm_misc);
+	struct dmirror_svm *svm = dmirror_svm_create(dev);
+
+	if (IS_ERR(svm))
+		return PTR_ERR(svm);
+	file->private_data = svm;
+	return 0;
+}
+
+/* One of hmm-tests wants a mapping with pages that are not anonymous. */
+static int dmirror_hmm_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	unsigned long addr;
+	struct page *page;
+	int ret;
+
+	for (addr = vma->vm_start; addr < vma->vm_end; addr += PAGE_SIZE) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+		if (!page)
+			return -ENOMEM;
+		ret = vm_insert_page(vma, addr, page);
+		put_page(page);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+const struct file_operations dmirror_hmm_fops = {
+	.owner		= THIS_MODULE,
+	.open		= dmirror_hmm_open,
+	.release	= dmirror_release,
+	.mmap		= dmirror_hmm_mmap,
+	.unlocked_ioctl	= dmirror_hmm_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.show_fdinfo	= dmirror_show_fdinfo,
+};

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The simulated hardware: the device's memory, its copy engine and its compute
+ * engine.
+ *
+ * This is the only file that touches the contents of device memory. Everything
+ * here is what silicon would do; replace it with the code that programs yours.
+ * The engines see addresses and nothing else: no struct page, no mm, no lock.
+ */
+#include <linux/atomic.h>
+#include <linux/fault-inject.h>
+#include <linux/highmem.h>
+#include <linux/minmax.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/vmalloc.h>
+
+#include "dmirror.h"
+
+/* The compute engine gives the page table's lock up after this many bytes. */
+#define RUN_QUANTUM	SZ_64K
+
+/**
+ * dmirror_hw_init() - bring up a device's memory
+ * @hw: the hardware
+ * @size: of its memory in bytes, a multiple of the block size
+ * @base: where the CPU sees that memory, NULL if it does not
+ *
+ * Context: may sleep.
+ * Return: 0, or -ENOMEM.
+ */
+int dmirror_hw_init(struct dmirror_hw *hw, u64 size, void *base)
+{
+	hw->size = size;
+	hw->base = base;
+	hw->cells = NULL;
+	if (base)
+		return 0;
+
+	hw->cells = kvcalloc(size / DMIRROR_BLOCK_SIZE, sizeof(*hw->cells),
+			     GFP_KERNEL);
+	return hw->cells ? 0 : -ENOMEM;
+}
+
+/**
+ * dmirror_hw_fini() - shut a device's memory down
+ * @hw: the hardware; nothing of its memory is in use
+ *
+ * Context: may sleep.
+ */
+void dmirror_hw_fini(struct dmirror_hw *hw)
+{
+	dmirror_hw_trim_all(hw);
+	kvfree(hw->cells);
+	hw->cells = NULL;
+}
+
+/**
+ * dmirror_hw_populate() - make a block of simulated memory exist
+ * @hw: the hardware
+ * @offset: an offset in the block
+ *
+ * Real memory is always there; delete this with the simulation.
+ *
+ * Context: may sleep and reclaim.
+ * Return: 0, or -ENOMEM.
+ */
+int dmirror_hw_populate(struct dmirror_hw *hw, u64 offset)
+{
+	void **cell, *mem;
+
+	if (hw->base)
+		return 0;
+
+	cell = &hw->cells[offset / DMIRROR_BLOCK_SIZE];
+	if (READ_ONCE(*cell))
+		return 0;
+
+	mem = vmalloc(DMIRROR_BLOCK_SIZE);
+	if (!mem)
+		return -ENOMEM;
+	if (cmpxchg(cell, NULL, mem))
+		vfree(mem);
+	return 0;
+}
+
+/**
+ * dmirror_hw_trim_all() - give all simulated memory back
+ * @hw: the hardware, of whose memory nothing is in use
+ *
+ * Context: may sleep. The caller keeps others from using the memory.
+ */
+void dmirror_hw_trim_all(struct dmirror_hw *hw)
+{
+	u64 i;
+
+	for (i = 0; hw->cells && i < hw->size / DMIRROR_BLOCK_SIZE; i++) {
+		vfree(hw->cells[i]);
+		hw->cells[i] = NULL;
+	}
+}
+
+static void *local_memory(struct dmirror_hw *hw, u64 offset)
+{
+	if (WARN_ON_ONCE(offset >= hw->size))
+		return NULL;
+	if (hw->base)
+		return hw->base + offset;
+	return hw->cells[offset / DMIRROR_BLOCK_SIZE] +
+	       offset % DMIRROR_BLOCK_SIZE;
+}
+
+/* What the simulation needs to reach an address: at most up to a page's end. */
+static void *bus_map(struct dmirror_hw *hw, u64 addr)
+{
+	if (addr & DMIRROR_HW_SYSTEM) {
+		addr &= ~DMIRROR_HW_SYSTEM;
+		return kmap_local_page(pfn_to_page(PHYS_PFN(addr))) +
+		       offset_in_page(addr);
+	}
+	return local_memory(hw, addr);
+}
+
+static void bus_unmap(u64 addr, void *mem)
+{
+	if (addr & DMIRROR_HW_SYSTEM)
+		kunmap_local(mem);
+}
+
+static void copy_segment(struct dmirror_hw *hw,
+			 const struct dmirror_hw_segment *seg)
+{
+	u64 pos;
+
+	for (pos = 0; pos < seg->len; pos += PAGE_SIZE) {
+		void *dst = bus_map(hw, seg->dst + pos);
+
+		if (seg->src & DMIRROR_HW_ZERO) {
+			clear_page(dst);
+		} else {
+			void *src = bus_map(hw, seg->src + pos);
+
+			copy_page(dst, src);
+			bus_unmap(seg->src, src);
+		}
+		bus_unmap(seg->dst, dst);
+	}
+}
+
+/**
+ * dmirror_hw_copy() - have the copy engine move pages
+ * @hw: the hardware
+ * @segments: what to copy, whole pages
+ * @nr: how many
+ *
+ * When it returns 0 the data is in place and visible to the CPU, as
+ * migrate_vma_finalize() demands.
+ *
+ * Context: may sleep. The sources are locked and unmapped.
+ * Return: 0, or -EIO if the engine failed; the destinations are then undefined
+ * and the sources as they were.
+ */
+int dmirror_hw_copy(struct dmirror_hw *hw,
+		    const struct dmirror_hw_segment *segments, unsigned int nr)
+{
+	unsigned int i;
+
+	if (dmirror_should_fail_copy())
+		return -EIO;
+
+	for (i = 0; i < nr; i++)
+		copy_segment(hw, &segments[i]);
+	return 0;
+}
+
+/**
+ * dmirror_hw_atomic() - one atomic operation
+ * @mem: the operand, aligned to the job's width
+ * @job: operation, width, operand and compare
+ *
+ * Context: any.
+ * Return: what @mem held before.
+ */
+u64 dmirror_hw_atomic(void *mem, const struct dmirror_hw_job *job)
+{
+	if (job->width == sizeof(u32)) {
+		if (job->op == DMIRROR_HW_CAS)
+			return (u32)atomic_cmpxchg(mem, job->compare,
+						   job->operand);
+		return (u32)atomic_fetch_add(job->operand, mem);
+	}
+	if (job->op == DMIRROR_HW_CAS)
+		return atomic64_cmpxchg(mem, job->compare, job->operand);
+	return atomic64_fetch_add(job->operand, mem);
+}
+
+/* Translate, or note the fault and say that the job cannot go on. */
+static bool translate(const struct dmirror_pt *pt, struct dmirror_hw_job *job,
+		      u64 addr, u64 need, u64 *bus)
+{
+	u64 dpte = dmirror_pt_lookup(pt, addr);
+
+	/* An atomic operation needs exclusivity only outside of the device. */
+	if (!(dpte & DPTE_SYSTEM))
+		need &= ~DPTE_ATOMIC;
+
+	if ((dpte & need) != need) {
+		job->fault_addr = addr;
+		job->fault_write = need & DPTE_WRITE;
+		return false;
+	}
+
+	*bus = (dpte & DPTE_ADDR_MASK & PAGE_MASK) + offset_in_page(addr);
+	if (dpte & DPTE_SYSTEM)
+		*bus |= DMIRROR_HW_SYSTEM;
+	return true;
+}
+
+static void fill_pattern(void *mem, u64 pattern, size_t len)
+{
+	memset64(mem, pattern, len / sizeof(pattern));
+}
+
+/* Work on up to a page; returns how much was done, 0 on a fault. */
+static size_t run_step(struct dmirror_hw *hw, const struct dmirror_pt *pt,
+		       struct dmirror_hw_job *job)
+{
+	u64 addr = job->addr + job->done;
+	u64 need = DPTE_VALID;
+	u64 src_bus = 0, bus;
+	void *mem, *src;
+	size_t len;
+
+	if (job->op != DMIRROR_HW_READ)
+		need |= DPTE_WRITE;
+	if (job->op == DMIRROR_HW_ADD || job->op == DMIRROR_HW_CAS)
+		need |= DPTE_ATOMIC;
+	if (!translate(pt, job, addr, need, &bus))
+		return 0;
+	len = min_t(u64, job->len - job->done, PAGE_SIZE - offset_in_page(addr));
+
+	if (job->op == DMIRROR_HW_COPY) {
+		u64 from = job->src + job->done;
+
+		if (!translate(pt, job, from, DPTE_VALID, &src_bus))
+			return 0;
+		len = min_t(u64, len, PAGE_SIZE - offset_in_page(from));
+	}
+
+	mem = bus_map(hw, bus);
+	switch (job->op) {
+	case DMIRROR_HW_READ:
+		memcpy(job->buf + job->done, mem, len);
+		break;
+	case DMIRROR_HW_WRITE:
+		memcpy(mem, job->buf + job->done, len);
+		break;
+	case DMIRROR_HW_FILL:
+		fill_pattern(mem, job->operand, len);
+		break;
+	case DMIRROR_HW_COPY:
+		src = bus_map(hw, src_bus);
+		memcpy(mem, src, len);
+		bus_unmap(src_bus, src);
+		break;
+	case DMIRROR_HW_ADD:
+	case DMIRROR_HW_CAS:
+		job->result = dmirror_hw_atomic(mem, job);
+		job->local = !(bus & DMIRROR_HW_SYSTEM);
+		break;
+	}
+	bus_unmap(bus, mem);
+	return len;
+}
+
+/**
+ * dmirror_hw_run() - have the compute engine work on mirrored memory
+ * @hw: the hardware
+ * @pt: the page table to walk
+ * @job: the job, which goes on where it stopped
+ *
+ * Context: the mirror's lock held for reading, so that what the page table
+ * maps stays; invalidation waits for the engine by taking it for writing. Does
+ * not sleep.
+ * Return: 0 when the job is complete, -EAGAIN if it has more to do and the
+ * lock should be given up in between, -EFAULT on a page fault of the device,
+ * with the fault in @job.
+ */
+int dmirror_hw_run(struct dmirror_hw *hw, const struct dmirror_pt *pt,
+		   struct dmirror_hw_job *job)
+{
+	u64 stop = min_t(u64, job->len, job->done + RUN_QUANTUM);
+
+	while (job->done < stop) {
+		size_t len = run_step(hw, pt, job);
+
+		if (!len)
+			return -EFAULT;
+		job->done += len;
+	}
+	return job->done == job->len ? 0 : -EAGAIN;
+}

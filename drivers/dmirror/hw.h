@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The hardware, as the rest of the driver sees it. These are the functions to
+ * re-implement for a device of your own.
+ */
+#ifndef DMIRROR_HW_H
+#define DMIRROR_HW_H
+
+#include <linux/types.h>
+
+struct dmirror_pt;
+
+/*
+ * An address as the device's engines take it: an offset in the device's own
+ * memory, or a bus address with DMIRROR_HW_SYSTEM set. As a source, the
+ * address DMIRROR_HW_ZERO reads as zeroes.
+ */
+#define DMIRROR_HW_SYSTEM	BIT_ULL(62)
+#define DMIRROR_HW_ZERO		BIT_ULL(63)
+
+/**
+ * struct dmirror_hw - one device's hardware
+ * @size: bytes of device memory
+ * @base: where the CPU sees the device's memory, NULL if it does not
+ * @cells: what stands in for memory that the CPU does not see: one vmalloc
+ *	area for each block of it, made when the block is first used
+ */
+struct dmirror_hw {
+	u64 size;
+	void *base;
+	void **cells;
+};
+
+/**
+ * struct dmirror_hw_segment - one run for the copy engine
+ * @dst: device address to write
+ * @src: device address to read, or DMIRROR_HW_ZERO
+ * @len: bytes
+ */
+struct dmirror_hw_segment {
+	u64 dst;
+	u64 src;
+	u64 len;
+};
+
+/**
+ * enum dmirror_hw_op - what a compute job does
+ * @DMIRROR_HW_READ: copy from mirrored memory into a buffer
+ * @DMIRROR_HW_WRITE: copy from the buffer to mirrored memory
+ * @DMIRROR_HW_FILL: store the job's operand over and over
+ * @DMIRROR_HW_COPY: copy from mirrored to mirrored memory
+ * @DMIRROR_HW_ADD: atomically add
+ * @DMIRROR_HW_CAS: atomically compare and swap
+ */
+enum dmirror_hw_op {
+	DMIRROR_HW_READ,
+	DMIRROR_HW_WRITE,
+	DMIRROR_HW_FILL,
+	DMIRROR_HW_COPY,
+	DMIRROR_HW_ADD,
+	DMIRROR_HW_CAS,
+};
+
+/**
+ * struct dmirror_hw_job - a compute job on mirrored memory
+ * @op: what to do
+ * @width: of an atomic operation, 4 or 8 bytes
+ * @addr: virtual address to work on
+ * @src: virtual address that DMIRROR_HW_COPY reads
+ * @len: bytes to work on
+ * @buf: of a read or write, @len bytes
+ * @operand: of a fill or an atomic operation
+ * @compare: of a compare and swap
+ * @result: what the memory held before an atomic operation
+ * @local: the atomic operation was on the device's own memory
+ * @done: bytes done so far, where the job goes on
+ * @fault_addr: the virtual address that the device's page table does not map,
+ *	or not with the right that the job needs
+ * @fault_write: the right that was missing
+ */
+struct dmirror_hw_job {
+	enum dmirror_hw_op op;
+	unsigned int width;
+	u64 addr;
+	u64 src;
+	u64 len;
+	void *buf;
+	u64 operand;
+	u64 compare;
+	u64 result;
+	bool local;
+	u64 done;
+	u64 fault_addr;
+	bool fault_write;
+};
+
+int dmirror_hw_init(struct dmirror_hw *hw, u64 size, void *base);
+void dmirror_hw_fini(struct dmirror_hw *hw);
+int dmirror_hw_populate(struct dmirror_hw *hw, u64 offset);
+void dmirror_hw_trim_all(struct dmirror_hw *hw);
+
+int dmirror_hw_copy(struct dmirror_hw *hw,
+		    const struct dmirror_hw_segment *segments, unsigned int nr);
+int dmirror_hw_run(struct dmirror_hw *hw, const struct dmirror_pt *pt,
+		   struct dmirror_hw_job *job);
+u64 dmirror_hw_atomic(void *mem, const struct dmirror_hw_job *job);
+
+#endif /* DMIRROR_HW_H */

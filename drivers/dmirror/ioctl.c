@@ -1,0 +1,542 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The driver's own ABI: one table of ioctls, every check of an argument, and
+ * the dispatch. What each does is said in include/uapi/linux/dmirror.h.
+ */
+#include <linux/fs.h>
+#include <linux/hmm.h>
+#include <linux/overflow.h>
+#include <linux/sched/mm.h>
+#include <linux/seq_file.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "dmirror.h"
+
+/* Reads and writes go through a buffer of this size, whatever their length. */
+#define BOUNCE_SIZE	SZ_64K
+
+union ioctl_arg {
+	__u32 size;
+	struct dmirror_query query;
+	struct dmirror_migrate migrate;
+	struct dmirror_rw rw;
+	struct dmirror_fill fill;
+	struct dmirror_copy copy;
+	struct dmirror_atomic atomic;
+	struct dmirror_snapshot snapshot;
+};
+
+/* The range must be in the address space, and aligned if @align is not 1. */
+static int check_range(const struct dmirror_svm *svm, u64 addr, u64 length,
+		       u64 align, u64 *end)
+{
+	if (!length || (addr | length) & (align - 1))
+		return -EINVAL;
+	if (check_add_overflow(addr, length, end) ||
+	    *end > svm->mm->task_size)
+		return -EOVERFLOW;
+	return 0;
+}
+
+static int ioctl_query(struct dmirror_svm *svm, union ioctl_arg *arg)
+{
+	struct dmirror_device *dev = svm->dev;
+	struct dmirror_counters *counters = &dev->counters;
+
+	arg->query = (struct dmirror_query) {
+		.size		 = arg->size,
+		.version	 = DMIRROR_ABI_VERSION,
+		.capabilities	 = DMIRROR_CAP_MIGRATE | DMIRROR_CAP_ATOMIC,
+		.device		 = dev->id,
+		.memory_type	 = dev->type,
+		.memory_size	 = dev->hw.size,
+		.memory_used	 = PFN_PHYS((u64)READ_ONCE(dev->devmem.used)),
+		.page_size	 = PAGE_SIZE,
+		.large_page_size = PAGE_SIZE,
+		.to_device	 = atomic64_read(&counters->to_device),
+		.to_system	 = atomic64_read(&counters->to_system),
+		.cpu_faults	 = atomic64_read(&counters->cpu_faults),
+		.device_faults	 = atomic64_read(&counters->device_faults),
+		.invalidations	 = atomic64_read(&counters->invalidations),
+		.evicted	 = atomic64_read(&counters->evicted),
+		.copy_errors	 = atomic64_read(&counters->copy_errors),
+	};
+	if (dmirror_has_large_folios(dev)) {
+		arg->query.capabilities |= DMIRROR_CAP_LARGE_FOLIO;
+		arg->query.large_page_size = DMIRROR_BLOCK_SIZE;
+	}
+	return 0;
+}
+
+static int ioctl_migrate(struct dmirror_svm *svm, union ioctl_arg *arg)
+{
+	struct dmirror_migrate *args = &arg->migrate;
+	struct dmirror_migrate_stats stats = {};
+	u64 end;
+	int ret;
+
+	args->moved = 0;
+	args->resident = 0;
+	args->no_memory = 0;
+	args->busy = 0;
+	args->unsupported = 0;
+	args->failed = 0;
+	args->fault_addr = 0;
+	if (args->target != DMIRROR_TARGET_SYSTEM &&
+	    args->target != DMIRROR_TARGET_DEVICE)
+		return -EINVAL;
+	ret = check_range(svm, args->addr, args->length, PAGE_SIZE, &end);
+	if (ret)
+		return ret;
+
+	ret = dmirror_migrate_range(svm, args->target, args->addr, end, &stats);
+	args->moved = stats.moved;
+	args->resident = stats.resident;
+	args->no_memory = stats.no_memory;
+	args->busy = stats.busy;
+	args->unsupported = stats.unsupported;
+	args->failed = stats.failed;
+	args->fault_addr = stats.fault_addr;
+	return ret;
+}
+
+/* In pieces through a bounce buffer; user memory may fault, the device not. */
+static int read_write(struct dmirror_svm *svm, struct dmirror_rw *args,
+		      bool write, u64 end)
+{
+	void __user *data = u64_to_user_ptr(args->data);
+	size_t size = min_t(u64, args->length, BOUNCE_SIZE);
+	struct dmirror_hw_job job;
+	void *bounce;
+	int ret = 0;
+
+	bounce = kvmalloc(size, GFP_KERNEL_ACCOUNT);
+	if (!bounce)
+		return -ENOMEM;
+
+	while (args->done < args->length && !ret) {
+		job = (struct dmirror_hw_job) {
+			.op   = write ? DMIRROR_HW_WRITE : DMIRROR_HW_READ,
+			.addr = args->addr + args->done,
+			.len  = min_t(u64, args->length - args->done, size),
+			.buf  = bounce,
+		};
+		if (write && copy_from_user(bounce, data + args->done, job.len)) {
+			ret = -EFAULT;
+			break;
+		}
+		ret = dmirror_run(svm, &job, end, &args->faults);
+		args->fault_addr = ret ? job.fault_addr : 0;
+		if (!write && copy_to_user(data + args->done, bounce, job.done)) {
+			ret = -EFAULT;
+			break;
+		}
+		args->done += job.done;
+	}
+	kvfree(bounce);
+	return ret;
+}
+
+static int ioctl_rw(struct dmirror_svm *svm, union ioctl_arg *arg, bool write)
+{
+	struct dmirror_rw *args = &arg->rw;
+	u64 end;
+	int ret;
+
+	args->done = 0;
+	args->fault_addr = 0;
+	args->faults = 0;
+	if (args->reserved)
+		return -EINVAL;
+	ret = check_range(svm, args->addr, args->length, 1, &end);
+	if (ret)
+		return ret;
+	return read_write(svm, args, write, end);
+}
+
+static int ioctl_read(struct dmirror_svm *svm, union ioctl_arg *arg)
+{
+	return ioctl_rw(svm, arg, false);
+}
+
+static int ioctl_write(struct dmirror_svm *svm, union ioctl_arg *arg)
+{
+	return ioctl_rw(svm, arg, true);
+}
+
+static int ioctl_fill(struct dmirror_svm *svm, union ioctl_arg *arg)
+{
+	struct dmirror_fill *args = &arg->fill;
+	struct dmirror_hw_job job = {
+		.op	 = DMIRROR_HW_FILL,
+		.addr	 = args->addr,
+		.len	 = args->length,
+		.operand = args->pattern,
+	};
+	u64 end;
+	int ret;
+
+	args->done = 0;
+	args->fault_addr = 0;
+	args->faults = 0;
+	if (args->reserved)
+		return -EINVAL;
+	ret = check_range(svm, args->addr, args->length, sizeof(u64), &end);
+	if (ret)
+		return ret;
+
+	ret = dmirror_run(svm, &job, end, &args->faults);
+	args->done = job.done;
+	args->fault_addr = ret ? job.fault_addr : 0;
+	return ret;
+}
+
+static int ioctl_copy(struct dmirror_svm *svm, union ioctl_arg *arg)
+{
+	struct dmirror_copy *args = &arg->copy;
+	struct dmirror_hw_job job = {
+		.op   = DMIRROR_HW_COPY,
+		.addr = args->dst,
+		.src  = args->src,
+		.len  = args->length,
+	};
+	u64 end, src_end;
+	int ret;
+
+	args->done = 0;
+	args->fault_addr = 0;
+	args->faults = 0;
+	if (args->reserved)
+		return -EINVAL;
+	ret = check_range(svm, args->dst, args->length, 1, &end);
+	if (!ret)
+		ret = check_range(svm, args->src, args->length, 1, &src_end);
+	if (ret)
+		return ret;
+	if (args->dst < src_end && args->src < end)
+		return -EINVAL;
+
+	ret = dmirror_run(svm, &job, end, &args->faults);
+	args->done = job.done;
+	args->fault_addr = ret ? job.fault_addr : 0;
+	return ret;
+}
+
+static int ioctl_atomic(struct dmirror_svm *svm, union ioctl_arg *arg)
+{
+	struct dmirror_atomic *args = &arg->atomic;
+	struct dmirror_hw_job job = {
+		.op	 = DMIRROR_HW_ADD,
+		.addr	 = args->addr,
+		.len	 = args->width,
+		.width	 = args->width,
+		.operand = args->operand,
+		.compare = args->compare,
+	};
+	u64 end;
+	int ret;
+
+	args->flags = 0;
+	args->result = 0;
+	args->fault_addr = 0;
+	if (args->width != sizeof(u32) && args->width != sizeof(u64))
+		return -EINVAL;
+	if (args->width == sizeof(u32) &&
+	    upper_32_bits(args->operand | args->compare))
+		return -EINVAL;
+	if (args->op == DMIRROR_ATOMIC_CAS)
+		job.op = DMIRROR_HW_CAS;
+	else if (args->op != DMIRROR_ATOMIC_ADD || args->compare)
+		return -EINVAL;
+	ret = check_range(svm, args->addr, args->width, args->width, &end);
+	if (ret)
+		return ret;
+
+	ret = dmirror_atomic(svm, &job, &args->flags);
+	args->result = job.result;
+	args->fault_addr = ret ? job.fault_addr : 0;
+	return ret;
+}
+
+/* What a snapshot says of one page. */
+static struct dmirror_page describe(struct dmirror_svm *svm,
+				    unsigned long hmm_pfn, u64 dpte)
+{
+	struct dmirror_page answer = {};
+	struct dmirror_device *dev;
+	struct page *page;
+
+	if (dpte)
+		answer.flags |= DMIRROR_PAGE_MAPPED;
+	if (dpte & DPTE_ATOMIC) {
+		/* mm keeps an entry there that reads as a hole. */
+		answer.place = DMIRROR_PLACE_SYSTEM;
+		answer.flags |= DMIRROR_PAGE_EXCLUSIVE | DMIRROR_PAGE_READ |
+				DMIRROR_PAGE_WRITE;
+		return answer;
+	}
+	if (hmm_pfn & HMM_PFN_ERROR) {
+		answer.flags |= DMIRROR_PAGE_DENIED;
+		return answer;
+	}
+	if (!(hmm_pfn & HMM_PFN_VALID))
+		return answer;
+
+	page = hmm_pfn_to_page(hmm_pfn);
+	dev = dmirror_page_device(page);
+	if (dev) {
+		answer.place = dev == svm->dev ? DMIRROR_PLACE_LOCAL :
+						 DMIRROR_PLACE_REMOTE;
+		answer.device = dev->id;
+	} else if (is_zero_pfn(page_to_pfn(page))) {
+		answer.place = DMIRROR_PLACE_ZERO;
+	} else {
+		answer.place = DMIRROR_PLACE_SYSTEM;
+	}
+	answer.flags |= DMIRROR_PAGE_READ;
+	if (hmm_pfn & HMM_PFN_WRITE)
+		answer.flags |= DMIRROR_PAGE_WRITE;
+	answer.order = hmm_pfn_to_map_order(hmm_pfn);
+	return answer;
+}
+
+/* The arrays of a snapshot of up to a block. */
+struct snapshot_batch {
+	unsigned long pfns[DMIRROR_BLOCK_PAGES];
+	u64 dptes[DMIRROR_BLOCK_PAGES];
+	struct dmirror_page pages[DMIRROR_BLOCK_PAGES];
+};
+
+/*
+ * mm tells private pages from holes only to their owner: ask as each of the
+ * other devices about the pages that still look like holes.
+ */
+static int find_remote(struct dmirror_svm *svm, u64 start, unsigned long nr,
+		       struct snapshot_batch *batch)
+{
+	struct dmirror_device *dev;
+	unsigned int index;
+	unsigned long i;
+	int ret;
+
+	for (index = 0; index < dmirror_device_count(); index++) {
+		dev = dmirror_device_get(index);
+		if (dev == svm->dev || dev->type != DMIRROR_MEMORY_PRIVATE)
+			continue;
+
+		for (i = 0; i < nr; i++)
+			if (batch->pages[i].place == DMIRROR_PLACE_HOLE)
+				break;
+		if (i == nr)
+			return 0;
+
+		ret = dmirror_snapshot(svm, dev, start, nr, batch->pfns, NULL);
+		if (ret)
+			return ret;
+		for (i = 0; i < nr; i++)
+			if (batch->pages[i].place == DMIRROR_PLACE_HOLE)
+				batch->pages[i] = describe(svm, batch->pfns[i],
+							   0);
+	}
+	return 0;
+}
+
+static int snapshot_batch(struct dmirror_svm *svm, u64 start, unsigned long nr,
+			  struct snapshot_batch *batch)
+{
+	unsigned long i;
+	int ret;
+
+	ret = dmirror_snapshot(svm, svm->dev, start, nr, batch->pfns,
+			       batch->dptes);
+	if (ret)
+		return ret;
+	for (i = 0; i < nr; i++)
+		batch->pages[i] = describe(svm, batch->pfns[i],
+					   batch->dptes[i]);
+	return find_remote(svm, start, nr, batch);
+}
+
+static int ioctl_snapshot(struct dmirror_svm *svm, union ioctl_arg *arg)
+{
+	struct dmirror_snapshot *args = &arg->snapshot;
+	struct dmirror_page __user *pages = u64_to_user_ptr(args->pages);
+	struct snapshot_batch *batch;
+	u64 addr = args->addr, end;
+	int ret;
+
+	args->done = 0;
+	if (args->reserved)
+		return -EINVAL;
+	ret = check_range(svm, args->addr, args->length, PAGE_SIZE, &end);
+	if (ret)
+		return ret;
+
+	batch = kvmalloc(sizeof(*batch), GFP_KERNEL_ACCOUNT);
+	if (!batch)
+		return -ENOMEM;
+	while (addr < end) {
+		u64 next = min((addr & DMIRROR_BLOCK_MASK) + DMIRROR_BLOCK_SIZE,
+			       end);
+		unsigned long nr = (next - addr) >> PAGE_SHIFT;
+
+		ret = snapshot_batch(svm, addr, nr, batch);
+		if (ret)
+			break;
+		if (copy_to_user(pages + args->done, batch->pages,
+				 nr * sizeof(*pages))) {
+			ret = -EFAULT;
+			break;
+		}
+		args->done += nr;
+		addr = next;
+		cond_resched();
+	}
+	kvfree(batch);
+	return ret;
+}
+
+/**
+ * struct ioctl_entry - an ioctl
+ * @cmd: its number, with the size of the structure that this driver knows
+ * @size: of that structure
+ * @min_size: of its first version, the least that is accepted
+ * @func: does it, with the structure copied in; copies nothing out
+ */
+struct ioctl_entry {
+	unsigned int cmd;
+	size_t size;
+	size_t min_size;
+	int (*func)(struct dmirror_svm *svm, union ioctl_arg *arg);
+};
+
+#define IOCTL(_cmd, _struct, _last, _func)				\
+	[_IOC_NR(_cmd)] = {						\
+		.cmd	  = (_cmd) + BUILD_BUG_ON_ZERO(sizeof(_struct) >	\
+						       sizeof(union ioctl_arg)), \
+		.size	  = sizeof(_struct),				\
+		.min_size = offsetofend(_struct, _last),		\
+		.func	  = _func,					\
+	}
+
+static const struct ioctl_entry ioctls[] = {
+	IOCTL(DMIRROR_IOC_QUERY, struct dmirror_query, copy_errors,
+	      ioctl_query),
+	IOCTL(DMIRROR_IOC_MIGRATE, struct dmirror_migrate, fault_addr,
+	      ioctl_migrate),
+	IOCTL(DMIRROR_IOC_READ, struct dmirror_rw, faults, ioctl_read),
+	IOCTL(DMIRROR_IOC_WRITE, struct dmirror_rw, faults, ioctl_write),
+	IOCTL(DMIRROR_IOC_FILL, struct dmirror_fill, faults, ioctl_fill),
+	IOCTL(DMIRROR_IOC_COPY, struct dmirror_copy, faults, ioctl_copy),
+	IOCTL(DMIRROR_IOC_ATOMIC, struct dmirror_atomic, fault_addr,
+	      ioctl_atomic),
+	IOCTL(DMIRROR_IOC_SNAPSHOT, struct dmirror_snapshot, done,
+	      ioctl_snapshot),
+};
+
+/* A newer program's number differs only in the size of its structure. */
+static const struct ioctl_entry *find_ioctl(unsigned int cmd)
+{
+	unsigned int size_mask = _IOC_SIZEMASK << _IOC_SIZESHIFT;
+	const struct ioctl_entry *entry;
+
+	if (_IOC_NR(cmd) >= ARRAY_SIZE(ioctls))
+		return NULL;
+	entry = &ioctls[_IOC_NR(cmd)];
+	return (cmd ^ entry->cmd) & ~size_mask ? NULL : entry;
+}
+
+static long dmirror_ioctl(struct file *file, unsigned int cmd,
+			  unsigned long uarg)
+{
+	struct dmirror_svm *svm = file->private_data;
+	void __user *user = (void __user *)uarg;
+	const struct ioctl_entry *entry;
+	union ioctl_arg arg = {};
+	u32 size;
+	int ret;
+
+	entry = find_ioctl(cmd);
+	if (!entry)
+		return -ENOTTY;
+	if (get_user(size, (u32 __user *)user))
+		return -EFAULT;
+	if (size < entry->min_size)
+		return -EINVAL;
+	if (size > PAGE_SIZE)
+		return -E2BIG;
+	ret = copy_struct_from_user(&arg, entry->size, user, size);
+	if (ret)
+		return ret;
+	/* It may have changed in between; the first answer counts. */
+	arg.size = size;
+
+	if (!mmget_not_zero(svm->mm))
+		return -ESRCH;
+	ret = current->mm == svm->mm ? entry->func(svm, &arg) : -EXDEV;
+	mmput(svm->mm);
+
+	if (copy_to_user(user, &arg, min_t(size_t, size, entry->size)))
+		return -EFAULT;
+	return ret;
+}
+
+static int dmirror_open(struct inode *inode, struct file *file)
+{
+	struct dmirror_device *dev = container_of(file->private_data,
+						  struct dmirror_device, misc);
+	struct dmirror_svm *svm = dmirror_svm_create(dev);
+
+	if (IS_ERR(svm))
+		return PTR_ERR(svm);
+	file->private_data = svm;
+	return 0;
+}
+
+/**
+ * dmirror_release() - the last reference to a file is gone
+ * @inode: of the node
+ * @file: of either ABI
+ *
+ * Context: may sleep.
+ * Return: 0.
+ */
+int dmirror_release(struct inode *inode, struct file *file)
+{
+	dmirror_svm_destroy(file->private_data);
+	return 0;
+}
+
+/**
+ * dmirror_show_fdinfo() - what /proc/PID/fdinfo/FD says
+ * @m: where to print
+ * @file: of either ABI
+ *
+ * Context: may sleep.
+ */
+void dmirror_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct dmirror_svm *svm = file->private_data;
+	struct dmirror_device *dev = svm->dev;
+
+	seq_printf(m, "dmirror-device:\t%u\n", dev->id);
+	seq_printf(m, "dmirror-memory-type:\t%s\n",
+		   dev->type == DMIRROR_MEMORY_PRIVATE ? "private" : "coherent");
+	seq_printf(m, "dmirror-memory-size:\t%llu\n", dev->hw.size);
+	seq_printf(m, "dmirror-memory-used:\t%llu\n",
+		   PFN_PHYS((u64)READ_ONCE(dev->devmem.used)));
+	seq_printf(m, "dmirror-faults:\t%lld\n", atomic64_read(&svm->faults));
+	seq_printf(m, "dmirror-invalidations:\t%lld\n",
+		   atomic64_read(&svm->invalidations));
+}
+
+const struct file_operations dmirror_fops = {
+	.owner		= THIS_MODULE,
+	.open		= dmirror_open,
+	.release	= dmirror_release,
+	.unlocked_ioctl	= dmirror_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.show_fdinfo	= dmirror_show_fdinfo,
+};

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * dmirror: the reference driver for HMM device memory.
+ *
+ * Module parameters, and the life of the devices: they come with the module and
+ * go with it. An open file holds the module, so at exit there are no mirrors
+ * left; memory that programs still have on a device is evicted.
+ */
+#include <linux/init.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/sizes.h>
+
+#include "dmirror.h"
+
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+#if !IS_ENABLED(CONFIG_DEVICE_PRIVATE)
+#error "dmirror needs a kernel with CONFIG_DEVICE_PRIVATE=y (and ZONE_DEVICE, MEMORY_HOTPLUG, MEMORY_HOTREMOVE)"
+#endif
+#if !IS_ENABLED(CONFIG_HMM_MIRROR)
+#error "dmirror needs a kernel with CONFIG_HMM_MIRROR=y; nothing offers it in menuconfig: build with CONFIG_TEST_HMM=m or CONFIG_DRM_NOUVEAU_SVM=y"
+#endif
+#if !IS_ENABLED(CONFIG_MMU_NOTIFIER)
+#error "dmirror needs a kernel with CONFIG_MMU_NOTIFIER=y; CONFIG_HMM_MIRROR selects it"
+#endif
+#if !IS_ENABLED(CONFIG_MIGRATION)
+#error "dmirror needs a kernel with CONFIG_MIGRATION=y"
+#endif
+
+#define MAX_PRIVATE	16
+#define MAX_COHERENT	2
+
+static unsigned int private_devices = 2;
+module_param(private_devices, uint, 0444);
+MODULE_PARM_DESC(private_devices,
+		 "Number of devices with private memory, 0 to 16 (default 2)");
+
+static unsigned long private_size = 512;
+module_param(private_size, ulong, 0444);
+MODULE_PARM_DESC(private_size,
+		 "Memory of each private device in MiB, a multiple of 2 (default 512)");
+
+static unsigned long spm_addr_dev0;
+module_param(spm_addr_dev0, ulong, 0444);
+MODULE_PARM_DESC(spm_addr_dev0,
+		 "Physical address of the first coherent device's memory; give both or none");
+
+static unsigned long spm_addr_dev1;
+module_param(spm_addr_dev1, ulong, 0444);
+MODULE_PARM_DESC(spm_addr_dev1,
+		 "Physical address of the second coherent device's memory; give both or none");
+
+static unsigned long spm_size = 256;
+module_param(spm_size, ulong, 0444);
+MODULE_PARM_DESC(spm_size,
+		 "Memory of each coherent device in MiB, a multiple of 2 (default 256)");
+
+static bool hmm_abi = true;
+module_param(hmm_abi, bool, 0444);
+MODULE_PARM_DESC(hmm_abi,
+		 "Offer the ABI of test_hmm on /dev/hmm_dmirrorN as well (default Y)");
+
+static struct dmirror_device *devices[MAX_PRIVATE + MAX_COHERENT];
+static unsigned int nr_devices;
+
+/**
+ * dmirror_device_count() - how many devices there are
+ *
+ * Context: any; constant while a file is open.
+ * Return: the number.
+ */
+unsigned int dmirror_device_count(void)
+{
+	return nr_devices;
+}
+
+/**
+ * dmirror_device_get() - a device by its number
+ * @index: less than dmirror_device_count()
+ *
+ * Context: any.
+ * Return: the device, which stays as long as a file is open.
+ */
+struct dmirror_device *dmirror_device_get(unsigned int index)
+{
+	return devices[index];
+}
+
+static int check_size(const char *name, unsigned long mib)
+{
+	if (mib && mib <= ULONG_MAX / SZ_1M &&
+	    IS_ALIGNED(mib * SZ_1M, DMIRROR_BLOCK_SIZE))
+		return 0;
+	pr_err("dmirror: %s=%lu: give a number of MiB that is a multiple of %lu\n",
+	       name, mib, DMIRROR_BLOCK_SIZE / SZ_1M);
+	return -EINVAL;
+}
+
+static int check_coherent(void)
+{
+	unsigned long size = spm_size * SZ_1M;
+	unsigned long low = min(spm_addr_dev0, spm_addr_dev1);
+	unsigned long high = max(spm_addr_dev0, spm_addr_dev1);
+
+	if (!high)
+		return 0;
+	if (!low) {
+		pr_err("dmirror: give both spm_addr_dev0 and spm_addr_dev1, or none\n");
+		return -EINVAL;
+	}
+	if (!IS_ALIGNED(low | high, DMIRROR_BLOCK_SIZE)) {
+		pr_err("dmirror: spm_addr_dev0 and spm_addr_dev1 must be multiples of %#lx\n",
+		       DMIRROR_BLOCK_SIZE);
+		return -EINVAL;
+	}
+	if (check_size("spm_size", spm_size))
+		return -EINVAL;
+	if (high - low < size || high + size < high) {
+		pr_err("dmirror: coherent devices of %lu MiB at %#lx and %#lx overlap or do not fit\n",
+		       spm_size, low, high);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int check_parameters(void)
+{
+	if (private_devices > MAX_PRIVATE) {
+		pr_err("dmirror: private_devices=%u: no more than %u are possible\n",
+		       private_devices, MAX_PRIVATE);
+		return -EINVAL;
+	}
+	if (private_devices && check_size("private_size", private_size))
+		return -EINVAL;
+	if (check_coherent())
+		return -EINVAL;
+	if (!private_devices && !spm_addr_dev0) {
+		pr_err("dmirror: no devices: give private_devices or spm_addr_dev0 and spm_addr_dev1\n");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int add_node(struct miscdevice *misc, char *name, const char *format,
+		    unsigned int id, const struct file_operations *fops)
+{
+	snprintf(name, DMIRROR_NAME_LEN, format, id);
+	misc->minor = MISC_DYNAMIC_MINOR;
+	misc->name = name;
+	misc->fops = fops;
+	misc->mode = 0600;
+	return misc_register(misc);
+}
+
+static int add_nodes(struct dmirror_device *dev)
+{
+	int ret;
+
+	ret = add_node(&dev->misc, dev->name, "dmirror%u", dev->id,
+		       &dmirror_fops);
+	if (ret || !hmm_abi)
+		return ret;
+
+	ret = add_node(&dev->hmm_misc, dev->hmm_name, "hmm_dmirror%u", dev->id,
+		       &dmirror_hmm_fops);
+	if (ret)
+		misc_deregister(&dev->misc);
+	return ret;
+}
+
+static void remove_nodes(struct dmirror_device *dev)
+{
+	if (hmm_abi)
+		misc_deregister(&dev->hmm_misc);
+	misc_deregister(&dev->misc);
+}
+
+static int add_device(enum dmirror_memory_type type, u64 start, u64 size)
+{
+	struct dmirror_device *dev;
+	int ret;
+
+	dev = kzalloc(sizeof(*dev), GFP_KERNEL);
+	if (!dev)
+		return -ENOMEM;
+	dev->id = nr_devices;
+	dev->type = type;
+	snprintf(dev->name, sizeof(dev->name), "dmirror%u", dev->id);
+
+	ret = dmirror_evict_prepare(dev);
+	if (ret)
+		goto free;
+	ret = dmirror_devmem_init(dev, start, size);
+	if (ret) {
+		pr_err("dmirror%u: no %llu MiB of device memory at %#llx: error %d\n",
+		       dev->id, size / SZ_1M, start, ret);
+		goto free_batch;
+	}
+	ret = add_nodes(dev);
+	if (ret) {
+		pr_err("dmirror%u: cannot make its nodes in /dev: error %d; is another driver of hmm_dmirror loaded? Then give hmm_abi=0\n",
+		       dev->id, ret);
+		goto fini;
+	}
+	dmirror_debugfs_add(dev);
+	devices[nr_devices++] = dev;
+	return 0;
+
+fini:
+	dmirror_devmem_fini(dev);
+free_batch:
+	kvfree(dev->evict_batch);
+free:
+	kfree(dev);
+	return ret;
+}
+
+static void remove_devices(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_devices; i++)
+		remove_nodes(devices[i]);
+	while (nr_devices) {
+		struct dmirror_device *dev = devices[--nr_devices];
+
+		dmirror_evict_all(dev, true);
+		dmirror_devmem_fini(dev);
+		kvfree(dev->evict_batch);
+		kfree(dev);
+	}
+}
+
+static int add_devices(void)
+{
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < private_devices && !ret; i++)
+		ret = add_device(DMIRROR_MEMORY_PRIVATE, 0,
+				 private_size * SZ_1M);
+	if (!spm_addr_dev0 || ret)
+		return ret;
+
+	ret = add_device(DMIRROR_MEMORY_COHERENT, spm_addr_dev0,
+			 spm_size * SZ_1M);
+	if (!ret)
+		ret = add_device(DMIRROR_MEMORY_COHERENT, spm_addr_dev1,
+				 spm_size * SZ_1M);
+	return ret;
+}
+
+static int __init dmirror_init(void)
+{
+	int ret;
+
+	ret = check_parameters();
+	if (ret)
+		return ret;
+
+	dmirror_svm_teach_lockdep();
+	dmirror_debugfs_init();
+	ret = add_devices();
+	if (ret) {
+		remove_devices();
+		dmirror_debugfs_exit();
+		return ret;
+	}
+	pr_info("dmirror: %u devices; for tests, not for production\n",
+		nr_devices);
+	return 0;
+}
+module_init(dmirror_init);
+
+static void __exit dmirror_exit(void)
+{
+	dmirror_debugfs_exit();
+	remove_devices();
+}
+module_exit(dmirror_exit);
+
+MODULE_DESCRIPTION("Reference driver for HMM device memory on a simulated device");
+MODULE_LICENSE("GPL");

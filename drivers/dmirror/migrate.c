@@ -1,0 +1,718 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Migration: to the device, to system memory, on a CPU fault, and eviction.
+ *
+ * Every migration is the same protocol, in migration_run():
+ *
+ *	setup		mm collects, locks and unmaps the source pages. Its
+ *			invalidation has svm.c drop what devices map of them
+ *	plan		allocate destinations, locked, and list what to copy
+ *	copy		by the device's engine
+ *	pages		mm moves what it knows of each page to its destination
+ *	finalize	mm maps whichever page it now is, unlocks and frees
+ *
+ * There is one way to give up, migration_abort(), and it goes on with the
+ * protocol: a page without a destination stays where it is.
+ *
+ * Nothing here touches the device's page table. The next access of the device
+ * faults the page in through fault.c, which can tell whether what it found is
+ * still true; here, after mm has moved the pages, nobody could.
+ */
+#include <linux/delay.h>
+#include <linux/fs.h>
+#include <linux/hmm.h>
+#include <linux/hugetlb_inline.h>
+#include <linux/ktime.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "dmirror.h"
+#include "trace.h"
+
+/* How often eviction goes round without moving anything before it gives up. */
+#define EVICT_FRUITLESS_MAX	200
+#define EVICT_PAUSE_MS		5
+
+/* What becomes of a page. */
+enum fate {
+	FATE_LEFT,		/* mm did not collect it */
+	FATE_COLLECTED,
+	FATE_MOVED,
+	FATE_RESIDENT,
+	FATE_NO_MEMORY,
+	FATE_BUSY,
+	FATE_UNSUPPORTED,
+	FATE_FAILED,
+	FATE_COUNT
+};
+
+enum phase {
+	PHASE_SETUP,
+	PHASE_ALLOC,
+	PHASE_COPY,
+	PHASE_PAGES,
+	PHASE_FINALIZE,
+	PHASE_COUNT
+};
+
+/**
+ * struct migration - one batch
+ * @args: what mm works with; without a vma the batch is an eviction
+ * @dev: the device, source or target
+ * @target: where to
+ * @npages: in the batch
+ * @fates: of each page
+ * @segments: what to copy
+ * @nr_segments: how many
+ * @entries: entries of args.src that moved
+ * @ns: time spent in each phase
+ * @since: when the phase began
+ */
+struct migration {
+	struct migrate_vma args;
+	struct dmirror_device *dev;
+	enum dmirror_target target;
+	unsigned long npages;
+	u8 *fates;
+	struct dmirror_hw_segment *segments;
+	unsigned int nr_segments;
+	unsigned int entries;
+	u64 ns[PHASE_COUNT];
+	u64 since;
+};
+
+/* The arrays of a batch of a block. */
+struct dmirror_batch {
+	unsigned long src[DMIRROR_BLOCK_PAGES];
+	unsigned long dst[DMIRROR_BLOCK_PAGES];
+	struct dmirror_hw_segment segments[DMIRROR_BLOCK_PAGES];
+	u8 fates[DMIRROR_BLOCK_PAGES];
+};
+
+static void migration_init(struct migration *m, struct dmirror_device *dev,
+			   enum dmirror_target target,
+			   struct dmirror_batch *batch)
+{
+	*m = (struct migration) {
+		.args.src	= batch->src,
+		.args.dst	= batch->dst,
+		.dev		= dev,
+		.target		= target,
+		.fates		= batch->fates,
+		.segments	= batch->segments,
+		.since		= ktime_get_ns(),
+	};
+}
+
+static void phase_done(struct migration *m, enum phase phase)
+{
+	u64 now = ktime_get_ns();
+
+	m->ns[phase] = now - m->since;
+	m->since = now;
+}
+
+/* How many pages an entry stands for: a large folio's are in its first. */
+static unsigned long entry_pages(unsigned long mpfn)
+{
+	return mpfn & MIGRATE_PFN_COMPOUND ? DMIRROR_BLOCK_PAGES : 1;
+}
+
+/* The page at index i of the batch that the entry at index head stands for. */
+static struct page *source_page(const struct migration *m, unsigned long head,
+				unsigned long i)
+{
+	struct page *page = migrate_pfn_to_page(m->args.src[head]);
+
+	return page ? page + (i - head) : NULL;
+}
+
+static u64 device_addr(const struct migration *m, const struct page *page)
+{
+	if (!page)
+		return DMIRROR_HW_ZERO;
+	if (dmirror_page_device(page) == m->dev)
+		return dmirror_page_offset(page);
+	return PFN_PHYS((u64)page_to_pfn(page)) | DMIRROR_HW_SYSTEM;
+}
+
+static void add_segment(struct migration *m, const struct page *dst,
+			const struct page *src, u64 len)
+{
+	struct dmirror_hw_segment seg = {
+		.dst = device_addr(m, dst),
+		.src = device_addr(m, src),
+		.len = len,
+	};
+	struct dmirror_hw_segment *prev;
+
+	if (m->nr_segments) {
+		prev = &m->segments[m->nr_segments - 1];
+		if (prev->dst + prev->len == seg.dst &&
+		    (prev->src == DMIRROR_HW_ZERO ? !src :
+		     prev->src + prev->len == seg.src)) {
+			prev->len += len;
+			return;
+		}
+	}
+	m->segments[m->nr_segments++] = seg;
+}
+
+/* A locked folio in system memory. The faulting CPU's policy says which node. */
+static struct folio *alloc_system(const struct migration *m, unsigned long i,
+				  unsigned int order)
+{
+	gfp_t gfp = order ? GFP_TRANSHUGE : GFP_HIGHUSER_MOVABLE;
+	struct folio *folio;
+
+	if (m->args.vma)
+		folio = vma_alloc_folio(gfp, order, m->args.vma,
+					m->args.start + i * PAGE_SIZE);
+	else
+		folio = folio_alloc(gfp | __GFP_RETRY_MAYFAIL, order);
+	if (folio)
+		folio_lock(folio);
+	return folio;
+}
+
+/* Give the page at index i a destination; false if there is no memory. */
+static bool place(struct migration *m, unsigned long head, unsigned long i,
+		  unsigned int order)
+{
+	struct folio *folio;
+
+	if (dmirror_devmem_fail_once(&m->dev->devmem))
+		return false;
+	if (m->target == DMIRROR_TARGET_DEVICE)
+		folio = dmirror_devmem_alloc(m->dev, order);
+	else
+		folio = alloc_system(m, i, order);
+	if (!folio)
+		return false;
+
+	m->args.dst[i] = migrate_pfn(folio_pfn(folio)) |
+			 (order ? MIGRATE_PFN_COMPOUND : 0);
+	add_segment(m, folio_page(folio, 0), source_page(m, head, i),
+		    PAGE_SIZE << order);
+	return true;
+}
+
+/* Free the destinations in a range and leave the pages where they are. */
+static void unplace(struct migration *m, unsigned long first, unsigned long end,
+		    enum fate fate)
+{
+	unsigned long i;
+
+	for (i = first; i < end; i++) {
+		struct page *page = migrate_pfn_to_page(m->args.dst[i]);
+
+		if (!page)
+			continue;
+		memset(m->fates + i, fate, entry_pages(m->args.dst[i]));
+		m->args.dst[i] = 0;
+		unlock_page(page);
+		put_page(page);
+	}
+}
+
+/*
+ * A large folio for which there is no large destination: mm splits it where
+ * some of its pages are given small ones, and where it has a vma to do so in.
+ */
+static void place_split(struct migration *m, unsigned long head)
+{
+	unsigned int segments = m->nr_segments;
+	unsigned long i, end = head + DMIRROR_BLOCK_PAGES;
+
+	for (i = head; m->args.vma && i < end; i++)
+		if (!place(m, head, i, 0))
+			break;
+	if (!m->args.vma)
+		i = head;
+
+	/* mm fills a large hole with small pages only if it gets all. */
+	if (i < end && !source_page(m, head, head)) {
+		unplace(m, head, i, FATE_NO_MEMORY);
+		m->nr_segments = segments;
+		i = head;
+	}
+	memset(m->fates + i, FATE_NO_MEMORY, end - i);
+}
+
+/* Whether a collected page is one that this migration is about. */
+static enum fate screen(const struct migration *m, unsigned long i)
+{
+	struct page *page = migrate_pfn_to_page(m->args.src[i]);
+
+	if (m->target == DMIRROR_TARGET_SYSTEM)
+		return page ? FATE_COLLECTED : FATE_RESIDENT;
+	if (page && !PageAnon(page))
+		return FATE_UNSUPPORTED;
+	return FATE_COLLECTED;
+}
+
+static void migration_plan(struct migration *m)
+{
+	unsigned long i, nr;
+
+	for (i = 0; i < m->npages; i += nr) {
+		enum fate fate = FATE_LEFT;
+
+		nr = entry_pages(m->args.src[i]);
+		memset(m->args.dst + i, 0, nr * sizeof(*m->args.dst));
+		if (m->args.src[i] & MIGRATE_PFN_MIGRATE)
+			fate = screen(m, i);
+		memset(m->fates + i, fate, nr);
+		if (fate != FATE_COLLECTED)
+			continue;
+
+		if (nr == 1) {
+			if (!place(m, i, i, 0))
+				m->fates[i] = FATE_NO_MEMORY;
+		} else if (!place(m, i, i, DMIRROR_BLOCK_ORDER)) {
+			place_split(m, i);
+		}
+	}
+}
+
+/* Give up all that was planned. The caller goes on with pages and finalize. */
+static void migration_abort(struct migration *m)
+{
+	unplace(m, 0, m->npages, FATE_FAILED);
+}
+
+/* After mm has moved the pages: which did it move? */
+static void migration_settle(struct migration *m)
+{
+	unsigned long i, nr;
+
+	for (i = 0; i < m->npages; i += nr) {
+		bool moved = m->args.dst[i] &&
+			     m->args.src[i] & MIGRATE_PFN_MIGRATE;
+
+		nr = entry_pages(m->args.dst[i]);
+		if (m->fates[i] != FATE_COLLECTED)
+			continue;
+		memset(m->fates + i, moved ? FATE_MOVED : FATE_BUSY, nr);
+		m->entries += moved;
+	}
+}
+
+static unsigned long count_fates(const struct migration *m, enum fate fate)
+{
+	unsigned long i, count = 0;
+
+	for (i = 0; i < m->npages; i++)
+		count += m->fates[i] == fate;
+	return count;
+}
+
+static void migration_count(struct migration *m)
+{
+	struct dmirror_counters *counters = &m->dev->counters;
+	unsigned long moved = count_fates(m, FATE_MOVED);
+	u64 bytes = PFN_PHYS((u64)moved);
+
+	if (m->target == DMIRROR_TARGET_DEVICE)
+		atomic64_add(bytes, &counters->to_device);
+	else
+		atomic64_add(bytes, &counters->to_system);
+	if (!m->args.vma)
+		atomic64_add(bytes, &counters->evicted);
+	trace_dmirror_migrate(m->dev->id, m->target == DMIRROR_TARGET_DEVICE,
+			      m->args.start, m->npages, moved, m->ns);
+}
+
+/*
+ * From a setup that collected pages to the end. The order of these calls, and
+ * that none is ever left out, is what keeps every page of the program whole.
+ */
+static void migration_run(struct migration *m)
+{
+	phase_done(m, PHASE_SETUP);
+	migration_plan(m);
+	phase_done(m, PHASE_ALLOC);
+
+	if (m->nr_segments &&
+	    dmirror_hw_copy(&m->dev->hw, m->segments, m->nr_segments)) {
+		atomic64_inc(&m->dev->counters.copy_errors);
+		migration_abort(m);
+	}
+	phase_done(m, PHASE_COPY);
+
+	if (m->args.vma)
+		migrate_vma_pages(&m->args);
+	else
+		migrate_device_pages(m->args.src, m->args.dst, m->npages);
+	phase_done(m, PHASE_PAGES);
+	migration_settle(m);
+
+	if (m->args.vma)
+		migrate_vma_finalize(&m->args);
+	else
+		migrate_device_finalize(m->args.src, m->args.dst, m->npages);
+	phase_done(m, PHASE_FINALIZE);
+	migration_count(m);
+}
+
+static unsigned long select_source(const struct dmirror_device *dev,
+				   enum dmirror_target target)
+{
+	/* mm cannot move coherent memory that one PMD maps: keep it in pages. */
+	if (dev->type == DMIRROR_MEMORY_COHERENT)
+		return target == DMIRROR_TARGET_DEVICE ?
+			MIGRATE_VMA_SELECT_SYSTEM :
+			MIGRATE_VMA_SELECT_DEVICE_COHERENT;
+
+	return MIGRATE_VMA_SELECT_COMPOUND |
+		(target == DMIRROR_TARGET_DEVICE ?
+			MIGRATE_VMA_SELECT_SYSTEM :
+			MIGRATE_VMA_SELECT_DEVICE_PRIVATE);
+}
+
+/* mmap_lock is held, and stays held until mm is done with the batch. */
+static int migrate_batch(struct migration *m, struct vm_area_struct *vma,
+			 u64 start, u64 end, struct page *fault_page)
+{
+	int ret;
+
+	m->npages = (end - start) >> PAGE_SHIFT;
+	m->args.vma = vma;
+	m->args.start = start;
+	m->args.end = end;
+	m->args.pgmap_owner = m->dev;
+	m->args.flags = select_source(m->dev, m->target);
+	m->args.fault_page = fault_page;
+
+	ret = migrate_vma_setup(&m->args);
+	if (ret)
+		return ret;
+	if (m->args.cpages)
+		migration_run(m);
+	else
+		memset(m->fates, FATE_LEFT, m->npages);
+	return 0;
+}
+
+/* Say why mm left pages alone. This only informs; the pages may move again. */
+static void explain(struct dmirror_svm *svm, struct migration *m)
+{
+	enum fate here = FATE_BUSY, there = FATE_RESIDENT;
+	unsigned long *pfns = m->args.src;
+	unsigned long i;
+	bool unknown;
+
+	if (!count_fates(m, FATE_LEFT))
+		return;
+
+	if (m->target == DMIRROR_TARGET_DEVICE)
+		swap(here, there);
+	unknown = dmirror_snapshot(svm, m->dev, m->args.start, m->npages, pfns,
+				   NULL);
+	for (i = 0; i < m->npages; i++) {
+		bool local = !unknown && pfns[i] & HMM_PFN_VALID &&
+			     dmirror_page_device(hmm_pfn_to_page(pfns[i])) ==
+			     m->dev;
+
+		if (m->fates[i] == FATE_LEFT)
+			m->fates[i] = local ? here : there;
+	}
+}
+
+static void add_stats(struct dmirror_migrate_stats *stats,
+		      const struct migration *m)
+{
+	stats->moved += count_fates(m, FATE_MOVED) * PAGE_SIZE;
+	stats->resident += count_fates(m, FATE_RESIDENT) * PAGE_SIZE;
+	stats->no_memory += count_fates(m, FATE_NO_MEMORY) * PAGE_SIZE;
+	stats->busy += count_fates(m, FATE_BUSY) * PAGE_SIZE;
+	stats->unsupported += count_fates(m, FATE_UNSUPPORTED) * PAGE_SIZE;
+	stats->failed += count_fates(m, FATE_FAILED) * PAGE_SIZE;
+	stats->entries += m->entries;
+}
+
+/* migrate_vma_setup() has nothing to do with these. */
+static bool vma_refused(struct vm_area_struct *vma)
+{
+	return is_vm_hugetlb_page(vma) || vma->vm_flags & VM_SPECIAL ||
+	       vma_is_dax(vma);
+}
+
+/*
+ * One batch, under mmap_lock for itself. *addr is where to go on; it moves on
+ * by a block, by a whole mapping that cannot migrate, or not at all on errors.
+ */
+static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
+			u64 *addr, u64 end, struct dmirror_batch *batch,
+			struct dmirror_migrate_stats *stats)
+{
+	struct vm_area_struct *vma;
+	struct migration m;
+	u64 next;
+	int ret;
+
+	if (mmap_read_lock_killable(svm->mm))
+		return -EINTR;
+
+	vma = vma_lookup(svm->mm, *addr);
+	if (!vma || !(vma->vm_flags & VM_READ)) {
+		ret = -EFAULT;
+		goto unlock;
+	}
+	end = min_t(u64, end, vma->vm_end);
+
+	if (vma_refused(vma) || vma->vm_flags & VM_SHARED) {
+		stats->unsupported += end - *addr;
+		if (vma_refused(vma))
+			stats->refused += end - *addr;
+		*addr = end;
+		ret = 0;
+		goto unlock;
+	}
+
+	next = min((*addr & DMIRROR_BLOCK_MASK) + DMIRROR_BLOCK_SIZE, end);
+	migration_init(&m, svm->dev, target, batch);
+	ret = migrate_batch(&m, vma, *addr, next, NULL);
+	mmap_read_unlock(svm->mm);
+	if (ret)
+		return ret;
+
+	explain(svm, &m);
+	add_stats(stats, &m);
+	*addr = next;
+	return 0;
+
+unlock:
+	mmap_read_unlock(svm->mm);
+	return ret;
+}
+
+/**
+ * dmirror_migrate_range() - migrate a range of the mirrored address space
+ * @svm: the mirror
+ * @target: the mirror's device, or system memory
+ * @start: first address, page aligned
+ * @end: first address after it, page aligned
+ * @stats: what came of it, added to what is there
+ *
+ * Goes on where pages cannot move, and reports them.
+ *
+ * Context: may sleep and take mmap_lock, for a block at a time; the caller
+ * holds a reference on the users of svm->mm.
+ * Return: 0; -EFAULT where nothing is mapped or nothing may be read; -ENOSPC
+ * if the device was full; -ENOMEM if the system was, or for the arrays; -EIO if
+ * the copy engine failed; -EINTR on a fatal signal.
+ */
+int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
+			  u64 start, u64 end,
+			  struct dmirror_migrate_stats *stats)
+{
+	struct dmirror_batch *batch;
+	u64 addr = start;
+	int ret = 0;
+
+	batch = kvmalloc(sizeof(*batch), GFP_KERNEL_ACCOUNT);
+	if (!batch)
+		return -ENOMEM;
+
+	while (addr < end && !ret) {
+		cond_resched();
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+		else
+			ret = migrate_step(svm, target, &addr, end, batch,
+					   stats);
+	}
+	kvfree(batch);
+
+	if (ret)
+		stats->fault_addr = addr;
+	else if (stats->no_memory)
+		ret = target == DMIRROR_TARGET_DEVICE ? -ENOSPC : -ENOMEM;
+	else if (stats->failed)
+		ret = -EIO;
+	return ret;
+}
+
+static vm_fault_t fault_verdict(const struct migration *m, unsigned long i)
+{
+	switch (m->fates[i]) {
+	case FATE_NO_MEMORY:
+		return VM_FAULT_OOM;
+	case FATE_FAILED:
+		return VM_FAULT_SIGBUS;
+	default:
+		/* It moved, or somebody else is at it: the CPU tries again. */
+		return 0;
+	}
+}
+
+static vm_fault_t fault_block(struct vm_fault *vmf, struct dmirror_device *dev)
+{
+	u64 start = vmf->address & DMIRROR_BLOCK_MASK;
+	vm_fault_t ret = VM_FAULT_OOM;
+	struct dmirror_batch *batch;
+	struct migration m;
+
+	batch = kvmalloc(sizeof(*batch), GFP_KERNEL | __GFP_NOWARN);
+	if (!batch)
+		return ret;
+	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, batch);
+	if (migrate_batch(&m, vmf->vma, start, start + DMIRROR_BLOCK_SIZE,
+			  vmf->page))
+		ret = VM_FAULT_SIGBUS;
+	else
+		ret = fault_verdict(&m, (vmf->address - start) >> PAGE_SHIFT);
+	kvfree(batch);
+	return ret;
+}
+
+/* One page, with nothing to allocate but the page. */
+static vm_fault_t fault_page(struct vm_fault *vmf, struct dmirror_device *dev)
+{
+	u64 start = vmf->address & PAGE_MASK;
+	struct dmirror_hw_segment segment;
+	unsigned long src, dst;
+	struct migration m = {
+		.args.src	= &src,
+		.args.dst	= &dst,
+		.dev		= dev,
+		.target		= DMIRROR_TARGET_SYSTEM,
+		.segments	= &segment,
+		.since		= ktime_get_ns(),
+	};
+	u8 fate;
+
+	m.fates = &fate;
+	if (migrate_batch(&m, vmf->vma, start, start + PAGE_SIZE, vmf->page))
+		return VM_FAULT_SIGBUS;
+	return fault_verdict(&m, 0);
+}
+
+/**
+ * dmirror_migrate_to_ram() - a CPU touched private device memory
+ * @vmf: the fault; vmf->page is the page, referenced and, on newer kernels,
+ *	locked by mm
+ *
+ * The process need not be one that has a file open. A folio that one PMD maps
+ * comes back as one; if there is no memory for that, in pages; if not even for
+ * those, only the page that was touched.
+ *
+ * Context: mmap_lock held for reading; may sleep.
+ * Return: 0 if the CPU is to try again; VM_FAULT_OOM; VM_FAULT_SIGBUS if the
+ * device cannot copy the page.
+ */
+vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf)
+{
+	struct dmirror_device *dev = dmirror_page_device(vmf->page);
+	vm_fault_t ret = VM_FAULT_OOM;
+
+	atomic64_inc(&dev->counters.cpu_faults);
+	if (!vmf->pte)
+		ret = fault_block(vmf, dev);
+	if (ret == VM_FAULT_OOM)
+		ret = fault_page(vmf, dev);
+	trace_dmirror_cpu_fault(dev->id, vmf->address, ret);
+	return ret;
+}
+
+/* Returns how many pages left the block. */
+static unsigned long evict_block(struct dmirror_device *dev,
+				 unsigned long block)
+{
+	struct dmirror_batch *batch = dev->evict_batch;
+	struct migration m;
+	unsigned long moved;
+
+	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, batch);
+	m.npages = dmirror_devmem_used_pfns(&dev->devmem, block, batch->src);
+	if (!m.npages)
+		return 0;
+
+	migrate_device_pfns(batch->src, m.npages);
+	migration_run(&m);
+	moved = count_fates(&m, FATE_MOVED);
+	trace_dmirror_evict(dev->id, block, m.npages, moved);
+	return moved;
+}
+
+static int evict_passes(struct dmirror_device *dev, bool unloading)
+{
+	unsigned long block, moved;
+	unsigned int fruitless = 0;
+
+	while (READ_ONCE(dev->devmem.used)) {
+		moved = 0;
+		for (block = 0; block < dev->devmem.nr_blocks; block++) {
+			if (!unloading && fatal_signal_pending(current))
+				return -EINTR;
+			moved += evict_block(dev, block);
+			cond_resched();
+		}
+		if (moved) {
+			fruitless = 0;
+			continue;
+		}
+
+		if (++fruitless % EVICT_FRUITLESS_MAX == 0) {
+			if (!unloading)
+				return -EBUSY;
+			pr_warn("dmirror%u: waiting for %lu pages of device memory that are in use\n",
+				dev->id, READ_ONCE(dev->devmem.used));
+		}
+		msleep(EVICT_PAUSE_MS);
+	}
+	return 0;
+}
+
+/**
+ * dmirror_evict_all() - bring all of a device's memory back to the system
+ * @dev: the device
+ * @unloading: the device goes away: do not give up, and stay closed
+ *
+ * Works by physical address, whoever the memory belongs to, and takes no lock
+ * that a CPU fault could need. Meanwhile the device answers as one that is
+ * full, so there is an end.
+ *
+ * Context: may sleep.
+ * Return: 0 when the device is empty; -EINTR on a fatal signal; -EBUSY if pages
+ * are held by others for long, which includes that the system has no memory.
+ */
+int dmirror_evict_all(struct dmirror_device *dev, bool unloading)
+{
+	int ret;
+
+	if (unloading)
+		mutex_lock(&dev->evict_lock);
+	else if (mutex_lock_killable(&dev->evict_lock))
+		return -EINTR;
+
+	dmirror_devmem_close(dev);
+	ret = evict_passes(dev, unloading);
+	if (!ret)
+		dmirror_hw_trim_all(&dev->hw);
+	if (!unloading)
+		dmirror_devmem_open(dev);
+	mutex_unlock(&dev->evict_lock);
+	return ret;
+}
+
+/**
+ * dmirror_evict_prepare() - set aside what eviction needs
+ * @dev: the device
+ *
+ * So that eviction, which is for when memory is short, allocates only pages to
+ * evict to. Free dev->evict_batch with kvfree().
+ *
+ * Context: may sleep.
+ * Return: 0, or -ENOMEM.
+ */
+int dmirror_evict_prepare(struct dmirror_device *dev)
+{
+	mutex_init(&dev->evict_lock);
+	dev->evict_batch = kvmalloc(sizeof(*dev->evict_batch), GFP_KERNEL);
+	return dev->evict_batch ? 0 : -ENOMEM;
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The device's page table.
+ *
+ * A radix tree of page-sized tables, as the MMU of a device walks it. An entry
+ * of the lowest level maps a page, one of the next level may map a block; all
+ * others point to a table. A table that has become empty is freed at once, so
+ * the memory used is bounded by what is mapped.
+ *
+ * Nothing here allocates except dmirror_pt_stash_fill(), and nothing here
+ * sleeps except that: the notifier calls dmirror_pt_unmap() in places where it
+ * must do neither.
+ */
+#include <linux/bug.h>
+#include <linux/export.h>
+#include <linux/io.h>
+#include <linux/minmax.h>
+#include <kunit/visibility.h>
+
+#include "pagetable.h"
+
+/* The number of entries in use is kept where the table's struct page has room. */
+static void table_count(u64 *table, long delta)
+{
+	struct page *page = virt_to_page(table);
+
+	set_page_private(page, page_private(page) + delta);
+}
+
+static bool table_empty(u64 *table)
+{
+	return !page_private(virt_to_page(table));
+}
+
+static void table_free(u64 *table)
+{
+	set_page_private(virt_to_page(table), 0);
+	free_page((unsigned long)table);
+}
+
+static u64 *entry_table(u64 entry)
+{
+	return phys_to_virt(entry & DPTE_ADDR_MASK);
+}
+
+static unsigned int level_shift(unsigned int level)
+{
+	return PAGE_SHIFT + level * DPT_BITS;
+}
+
+static unsigned int level_index(u64 addr, unsigned int level)
+{
+	return (addr >> level_shift(level)) & (DPT_ENTRIES - 1);
+}
+
+/**
+ * dmirror_pt_stash_fill() - set tables aside for the next dmirror_pt_map()
+ * @stash: the stash to fill up
+ * @gfp: how to allocate
+ *
+ * Call it before taking the mirror's lock, then map any number of addresses
+ * within one block.
+ *
+ * Context: may sleep if @gfp allows that.
+ * Return: 0, or -ENOMEM.
+ */
+int dmirror_pt_stash_fill(struct dmirror_pt_stash *stash, gfp_t gfp)
+{
+	while (stash->nr < DPT_LEVELS) {
+		u64 *table = (u64 *)get_zeroed_page(gfp);
+
+		if (!table)
+			return -ENOMEM;
+		stash->tables[stash->nr++] = table;
+	}
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(dmirror_pt_stash_fill);
+
+/**
+ * dmirror_pt_stash_drain() - free the tables that were not used
+ * @stash: the stash to empty
+ *
+ * Context: any.
+ */
+void dmirror_pt_stash_drain(struct dmirror_pt_stash *stash)
+{
+	while (stash->nr)
+		table_free(stash->tables[--stash->nr]);
+}
+EXPORT_SYMBOL_IF_KUNIT(dmirror_pt_stash_drain);
+
+static u64 *stash_take(struct dmirror_pt_stash *stash)
+{
+	return stash->nr ? stash->tables[--stash->nr] : NULL;
+}
+
+static void table_destroy(u64 *table, unsigned int level)
+{
+	unsigned int i;
+
+	for (i = 0; i < DPT_ENTRIES; i++)
+		if (table[i] & DPTE_TABLE)
+			table_destroy(entry_table(table[i]), level - 1);
+	table_free(table);
+}
+
+/**
+ * dmirror_pt_map() - map a page or a block
+ * @pt: the page table
+ * @addr: the virtual address, aligned to the size that is mapped
+ * @order: 0 for a page, DMIRROR_BLOCK_ORDER for a block
+ * @dpte: device address and DPTE_WRITE, _ATOMIC and _SYSTEM as needed
+ * @stash: where tables come from
+ *
+ * Replaces what was mapped there. A page mapped inside a block takes the place
+ * of the whole block: the rest of it faults again.
+ *
+ * Context: the mirror's lock held for writing. Does not sleep or allocate.
+ * Return: 0, -ERANGE if @addr is outside of the device's address space, or
+ * -ENOMEM if the stash is empty.
+ */
+int dmirror_pt_map(struct dmirror_pt *pt, u64 addr, unsigned int order,
+		   u64 dpte, struct dmirror_pt_stash *stash)
+{
+	unsigned int leaf = order ? order / DPT_BITS : 0;
+	unsigned int level = DPT_LEVELS - 1;
+	u64 *table, *entry;
+
+	if (addr >> DPT_VA_BITS)
+		return -ERANGE;
+
+	if (!pt->root)
+		pt->root = stash_take(stash);
+	table = pt->root;
+	if (!table)
+		return -ENOMEM;
+
+	for (; level > leaf; level--) {
+		entry = &table[level_index(addr, level)];
+		if (!(*entry & DPTE_TABLE)) {
+			u64 *next = stash_take(stash);
+
+			if (!next)
+				return -ENOMEM;
+			if (!*entry)
+				table_count(table, 1);
+			*entry = virt_to_phys(next) | DPTE_TABLE;
+		}
+		table = entry_table(*entry);
+	}
+
+	entry = &table[level_index(addr, level)];
+	if (*entry & DPTE_TABLE)
+		table_destroy(entry_table(*entry), level - 1);
+	else if (!*entry)
+		table_count(table, 1);
+	*entry = dpte | DPTE_VALID;
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(dmirror_pt_map);
+
+static void table_unmap(u64 *table, unsigned int level, u64 start, u64 last)
+{
+	unsigned int shift = level_shift(level);
+	u64 size = 1ULL << shift;
+	u64 addr = start;
+	unsigned int i;
+
+	for (i = level_index(start, level);; i++) {
+		/* The last byte that entry i covers, and that is to go. */
+		u64 entry_last = min(addr | (size - 1), last);
+
+		if (table[i] & DPTE_TABLE) {
+			u64 *next = entry_table(table[i]);
+
+			table_unmap(next, level - 1, addr, entry_last);
+			if (table_empty(next)) {
+				table_free(next);
+				table[i] = 0;
+				table_count(table, -1);
+			}
+		} else if (table[i]) {
+			table[i] = 0;
+			table_count(table, -1);
+		}
+
+		if (entry_last == last)
+			break;
+		addr = entry_last + 1;
+	}
+}
+
+/**
+ * dmirror_pt_unmap() - remove every mapping in a range
+ * @pt: the page table
+ * @start: first byte of the range
+ * @last: last byte of the range, so that ~0 is the end of the address space
+ *
+ * A block of which any part is in the range goes as a whole.
+ *
+ * Context: the mirror's lock held for writing. Does not sleep or allocate, and
+ * does not fail.
+ */
+void dmirror_pt_unmap(struct dmirror_pt *pt, u64 start, u64 last)
+{
+	last = min(last, (1ULL << DPT_VA_BITS) - 1);
+	if (!pt->root || start > last)
+		return;
+
+	table_unmap(pt->root, DPT_LEVELS - 1, start, last);
+	if (table_empty(pt->root)) {
+		table_free(pt->root);
+		pt->root = NULL;
+	}
+}
+EXPORT_SYMBOL_IF_KUNIT(dmirror_pt_unmap);
+
+/**
+ * dmirror_pt_lookup() - walk the page table, as the device does
+ * @pt: the page table
+ * @addr: any virtual address
+ *
+ * Context: the mirror's lock held.
+ * Return: the entry for the page of @addr, also inside of a block; 0 if there
+ * is none.
+ */
+u64 dmirror_pt_lookup(const struct dmirror_pt *pt, u64 addr)
+{
+	unsigned int level = DPT_LEVELS - 1;
+	u64 *table = pt->root;
+	u64 entry;
+
+	if (!table || addr >> DPT_VA_BITS)
+		return 0;
+
+	for (;; level--) {
+		entry = table[level_index(addr, level)];
+		if (!(entry & DPTE_TABLE))
+			break;
+		table = entry_table(entry);
+	}
+	if (!entry)
+		return 0;
+
+	return entry + (addr & ((1ULL << level_shift(level)) - 1) & PAGE_MASK);
+}
+EXPORT_SYMBOL_IF_KUNIT(dmirror_pt_lookup);
