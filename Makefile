@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0
+# What one does with dmirror. Each command is a script in selftests/vm/.
+
+KDIR ?= /lib/modules/$(shell uname -r)/build
+VM := selftests/vm
+
+# Taken from the command line or the environment.
+export KERNEL DEBUG SUITE TIMEOUT
+
+all:
+	@test -e $(KDIR)/Makefile || { echo "There is no kernel to build against in $(KDIR):" \
+		"install the running kernel's headers (linux-headers-$$(uname -r) in Debian)," \
+		"or say where one is with make KDIR=<kernel build folder>." >&2; exit 1; }
+	$(MAKE) -C $(KDIR) M=$(CURDIR)/drivers/dmirror modules
+
+run check matrix shell lint:
+	@$(VM)/$@
+
+# make itself exits with 2 whenever a recipe fails; selftests/vm/exec returns the status.
+exec:
+	@$(VM)/exec $(PROG) $(ARGS)
+
+help:
+	@cat $(VM)/help.txt
+
+clean:
+	rm -rf out
+	@test ! -e $(KDIR)/Makefile || $(MAKE) -C $(KDIR) M=$(CURDIR)/drivers/dmirror clean
+
+.PHONY: all run check matrix exec shell lint help clean

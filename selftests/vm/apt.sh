@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Debian packages of any suite, without root and without touching the system's apt: each
+# set of suites has a sources list and a state folder of its own. Sourced after lib.sh.
+
+MIRROR=${DMIRROR_MIRROR:-http://deb.debian.org/debian}
+SECURITY=${DMIRROR_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
+KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+# Debian publishes several kernels a week; ask again after as many days.
+APT_MAX_AGE_DAYS=7
+
+# apt_use SET: the commands below then look there. "system" is what the machine is set up with.
+apt_use() {
+	local dir=$CACHE/apt/$1
+	APT_OPTIONS=(-o APT::Sandbox::User=root)
+	[ "$1" != system ] || return 0
+	mkdir -p "$dir/none" "$dir/lists/partial" "$dir/cache/archives/partial"
+	case $1 in
+	sid)	apt_sources "$MIRROR sid" ;;
+	stable)	apt_sources "$MIRROR bookworm" "$SECURITY bookworm-security" "$MIRROR trixie" ;;
+	esac >"$dir/sources.list"
+	touch "$dir/status"
+	APT_OPTIONS+=(
+		-o Dir::Etc::SourceList="$dir/sources.list" -o Dir::Etc::SourceParts="$dir/none"
+		-o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts="$dir/none"
+		-o Dir::State::Lists="$dir/lists" -o Dir::State::status="$dir/status"
+		-o Dir::Cache="$dir/cache" -o APT::Architecture=amd64 -o APT::Architectures=amd64
+		-o Acquire::Languages=none
+	)
+	if [ -z "$(find "$dir/updated" -mtime "-$APT_MAX_AGE_DAYS" 2>/dev/null)" ]; then
+		say "asking Debian's archive ($1) for its kernels"
+		quietly "$dir/update.log" apt-get "${APT_OPTIONS[@]}" -o APT::Update::Error-Mode=any update
+		touch "$dir/updated"
+	fi
+}
+
+apt_sources() {
+	printf "deb [signed-by=$KEYRING] %s main\n" "$@"
+}
+
+# apt_candidate PACKAGE: its newest version in the selected set, or nothing.
+apt_candidate() {
+	apt-cache "${APT_OPTIONS[@]}" policy "$1" | sed -n 's/^  Candidate: //p' | grep -vx '(none)' || :
+}
+
+# apt_depends PACKAGE: names it depends on, one a line.
+apt_depends() {
+	apt-cache "${APT_OPTIONS[@]}" depends --no-recommends --no-suggests --no-conflicts \
+		--no-breaks --no-replaces --no-enhances "$1" | sed -n 's/^ *|\{0,1\}\(Pre\)\{0,1\}Depends: //p'
+}
+
+# apt_fetch PACKAGE VERSION: downloads it unless the cache has it; prints the file.
+apt_fetch() {
+	local file dir
+	file=$(find "$CACHE/deb" -name "$1_${2//:/%3a}_*.deb" 2>/dev/null | head -n 1)
+	if [ -z "$file" ]; then
+		mkdir -p "$CACHE/deb"
+		dir=$(mktemp -d "$CACHE/deb/fetch.XXXXXX")
+		cd "$dir" || exit
+		with_progress "downloading $1 $2" "du -sm '$dir' | sed 's/\t.*/ MB/'" \
+			"$dir.log" apt-get "${APT_OPTIONS[@]}" download "$1=$2"
+		# Only a whole file gets its name in the cache.
+		file=$CACHE/deb/$(ls)
+		mv -- *.deb "$file"
+		cd "$OLDPWD" || exit
+		rm -r "$dir" "$dir.log"
+	fi
+	echo "$file"
+}

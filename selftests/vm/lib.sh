@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Sourced by all the commands: what they share: where things are, and how to talk to the person.
+
+set -euo pipefail
+shopt -s inherit_errexit
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+VM=$TOP/selftests/vm
+OUT=$TOP/out
+CACHE=${DMIRROR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/dmirror}
+export LC_ALL=C
+# What make was told is for these scripts, not for the kernel's make.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
+export -n KERNEL DEBUG SUITE TIMEOUT
+
+say() { echo "dmirror: $*" >&2; }
+die() { say "$*"; exit 1; }
+
+# quietly LOG COMMAND...: its output goes to LOG, of which the end is shown if it fails.
+quietly() {
+	local log=$1; shift
+	if ! "$@" >"$log" 2>&1 </dev/null; then
+		tail -n 20 "$log" >&2
+		die "failed: ${*:0:4} ... (whole log: $log)"
+	fi
+}
+
+# with_progress TEXT COUNT LOG COMMAND...: runs COMMAND as quietly does, and every few
+# seconds says TEXT and what the command line COUNT prints.
+with_progress() {
+	local text=$1 count=$2 start=$SECONDS owner=$BASHPID status=0 ticker; shift 2
+	say "$text"
+	(
+		while sleep 10 && kill -0 "$owner" 2>/dev/null; do
+			say "$text: $(eval "$count"), $((SECONDS - start)) s"
+		done
+	) &
+	ticker=$!
+	( quietly "$@" ) || status=$?
+	kill "$ticker"
+	wait "$ticker" 2>/dev/null || :
+	[ "$status" = 0 ] || exit "$status"
+}
+
+# Nothing that runs beside a command survives it.
+trap 'kill $(jobs -p) 2>/dev/null || :' EXIT
+
+# lock FILE, unlock: one at a time, also between two users of one cache. Locks nest, and end
+# with the command.
+LOCKS=()
+lock() {
+	local fd
+	mkdir -p "$(dirname "$1")"
+	exec {fd}>"$1"
+	if ! flock -n "$fd"; then
+		say "waiting for another command that holds $1"
+		flock "$fd"
+	fi
+	LOCKS+=("$fd")
+}
+
+unlock() {
+	local fd=${LOCKS[-1]}
+	exec {fd}>&-
+	unset 'LOCKS[-1]'
+}

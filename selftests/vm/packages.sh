@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# The Debian packages that the commands need. Sourced after lib.sh.
+
+BUILD_PACKAGES="gcc make libc6-dev flex bison bc libelf-dev libssl-dev python3 pahole
+	rsync xz-utils lz4 cpio debian-archive-keyring ca-certificates"
+VM_PACKAGES="qemu-system-x86 busybox-static"
+LINT_PACKAGES="sparse coccinelle clang lld llvm shellcheck g++ perl python3-ply python3-git codespell"
+
+missing_packages() {
+	local p
+	for p; do
+		dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || echo "$p"
+	done
+}
+
+# need PACKAGE...: installs what is missing where that is possible, or says what to do.
+need() {
+	local missing
+	command -v apt-get >/dev/null || die \
+		"this command takes kernels and tools from Debian's archive with apt, and there is no" \
+		"apt here. Elsewhere build the module alone, with 'make KDIR=<kernel build folder>'," \
+		"which needs gcc or clang, make and that kernel's headers; the VM needs: $*"
+	missing=$(missing_packages "$@" | xargs)
+	[ -n "$missing" ] || return 0
+	[ "$(id -u)" = 0 ] ||
+		die "packages are missing; install them with: sudo apt-get install $missing"
+	say "installing with apt-get: $missing"
+	mkdir -p "$CACHE/log"
+	# shellcheck disable=SC2086 # a list of words
+	install_packages $missing
+}
+
+install_packages() {
+	local log=$CACHE/log/apt-install.log
+	export DEBIAN_FRONTEND=noninteractive
+	# The lists may be stale or, in a container, absent.
+	quietly "$log" apt-get update
+	with_progress "installing" 'grep -c "^Unpacking" '"$log"' || :' \
+		"$log" apt-get install -y --no-install-recommends "$@"
+}
