@@ -49,7 +49,7 @@ prepare_stock() {
 	local release=$1 headers
 	mkdir -p "$K_BUILD"
 	headers=$(apt_fetch "linux-headers-$release" "$(apt_candidate "linux-headers-$release")")
-	dpkg-deb --fsys-tarfile "$headers" | tar -x -C "$K_BUILD" --strip-components=5 --wildcards \
+	dpkg-deb --fsys-tarfile "$headers" | tar -x -C "$K_BUILD" --strip-components=4 --wildcards \
 		'*/.config' '*/Module.symvers'
 	stock_image "$release"
 	# Only with the same release string is a module loaded.
