@@ -1,0 +1,1230 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The ABI of /dev/dmirror0 and up: what each ioctl does on every kind of
+ * memory, and every error that linux/dmirror.h promises.
+ */
+#include "kselftest_harness.h"
+#include "dmirror_test.h"
+
+#define SEED	0xab1
+
+FIXTURE(abi)
+{
+	struct dm dm;
+	char *mem;
+};
+
+FIXTURE_VARIANT(abi)
+{
+	struct dm_backing backing;
+};
+
+FIXTURE_VARIANT_ADD(abi, private_small)
+{
+	.backing = { DMIRROR_MEMORY_PRIVATE, false },
+};
+
+FIXTURE_VARIANT_ADD(abi, private_thp)
+{
+	.backing = { DMIRROR_MEMORY_PRIVATE, true },
+};
+
+FIXTURE_VARIANT_ADD(abi, coherent_small)
+{
+	.backing = { DMIRROR_MEMORY_COHERENT, false },
+};
+
+FIXTURE_VARIANT_ADD(abi, coherent_thp)
+{
+	.backing = { DMIRROR_MEMORY_COHERENT, true },
+};
+
+FIXTURE_SETUP(abi)
+{
+	const char *why = dm_setup(&self->dm, &variant->backing);
+
+	if (why)
+		SKIP(_exit(DM_SKIP_STATUS), "%s", why);
+	ASSERT_LE(0, self->dm.device);
+	self->mem = dm_alloc(&self->dm, self->dm.len, SEED);
+	ASSERT_NE(NULL, self->mem);
+}
+
+FIXTURE_TEARDOWN(abi)
+{
+	munmap(self->mem, self->dm.len);
+	close(self->dm.fd);
+}
+
+TEST_F(abi, query)
+{
+	struct dmirror_query q, before;
+	char *mem = self->mem;
+	__u64 value;
+
+	ASSERT_EQ(0, dm_query(self->dm.fd, &before));
+	EXPECT_EQ(DMIRROR_ABI_VERSION, before.version);
+	EXPECT_EQ((unsigned int)self->dm.device, before.device);
+	EXPECT_EQ(variant->backing.memory_type, before.memory_type);
+	EXPECT_TRUE(before.capabilities & DMIRROR_CAP_MIGRATE);
+	EXPECT_TRUE(before.capabilities & DMIRROR_CAP_ATOMIC);
+	EXPECT_EQ(self->dm.page, before.page_size);
+	EXPECT_LE(before.memory_used, before.memory_size);
+	EXPECT_EQ(0, before.memory_size % before.page_size);
+
+	/* The largest unit is a huge page exactly if the capability says so. */
+	EXPECT_EQ(before.capabilities & DMIRROR_CAP_LARGE_FOLIO ?
+		  DM_HUGE : before.page_size, before.large_page_size);
+
+	/* What moves to the device is counted, in bytes. */
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, mem, self->dm.len));
+	ASSERT_EQ(0, dm_query(self->dm.fd, &q));
+	EXPECT_EQ(self->dm.len, q.to_device - before.to_device);
+	EXPECT_EQ(self->dm.len, q.memory_used - before.memory_used);
+
+	/* So is what moves back, which the device's page table must hear of. */
+	ASSERT_EQ(0, dm_read64(self->dm.fd, mem, &value));
+	before = q;
+	ASSERT_EQ(0, dm_to_system(self->dm.fd, mem, self->dm.len));
+	ASSERT_EQ(0, dm_query(self->dm.fd, &q));
+	EXPECT_EQ(self->dm.len, q.to_system - before.to_system);
+	EXPECT_LT(before.invalidations, q.invalidations);
+	EXPECT_EQ(before.evicted, q.evicted);
+
+	/* Device access to memory that the device has not mapped is a fault. */
+	before = q;
+	ASSERT_EQ(0, dm_fill_device(self->dm.fd, mem, self->dm.page, 1));
+	ASSERT_EQ(0, dm_query(self->dm.fd, &q));
+	EXPECT_LT(before.device_faults, q.device_faults);
+	EXPECT_EQ(0, q.copy_errors);
+}
+
+/* A CPU fault on private memory is counted, and brings the page back. */
+TEST_F(abi, query_cpu_fault)
+{
+	struct dmirror_query q, before;
+
+	if (variant->backing.memory_type != DMIRROR_MEMORY_PRIVATE)
+		SKIP(return, "coherent memory needs no CPU faults");
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, self->dm.len));
+	ASSERT_EQ(0, dm_query(self->dm.fd, &before));
+	EXPECT_EQ(0, dm_bad(self->mem, self->dm.page, SEED));
+	ASSERT_EQ(0, dm_query(self->dm.fd, &q));
+	EXPECT_LT(before.cpu_faults, q.cpu_faults);
+	EXPECT_LE(before.to_system + self->dm.page, q.to_system);
+	EXPECT_EQ(DMIRROR_PLACE_SYSTEM,
+		  dm_where(self->dm.fd, self->mem).place);
+}
+
+TEST_F(abi, migrate_there_and_back)
+{
+	struct dmirror_migrate m;
+	size_t len = self->dm.len;
+
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, self->mem, len,
+				DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(len, m.moved);
+	EXPECT_EQ(len, dm_migrate_sum(&m));
+	EXPECT_TRUE(dm_all(self->dm.fd, self->mem, len, DMIRROR_PLACE_LOCAL));
+
+	/* What is there already has nothing to move. */
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, self->mem, len,
+				DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(len, m.resident);
+	EXPECT_EQ(len, dm_migrate_sum(&m));
+
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, self->mem, len,
+				DMIRROR_TARGET_SYSTEM, &m));
+	EXPECT_EQ(len, m.moved);
+	EXPECT_EQ(len, dm_migrate_sum(&m));
+	EXPECT_TRUE(dm_all(self->dm.fd, self->mem, len, DMIRROR_PLACE_SYSTEM));
+
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, self->mem, len,
+				DMIRROR_TARGET_SYSTEM, &m));
+	EXPECT_EQ(len, m.resident);
+	EXPECT_EQ(len, dm_migrate_sum(&m));
+	EXPECT_EQ(0, dm_bad(self->mem, len, SEED));
+}
+
+/* Contents are the same after the CPU fetches each page with its own faults. */
+TEST_F(abi, migrate_and_fault_back)
+{
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, self->dm.len));
+	EXPECT_EQ(0, dm_bad(self->mem, self->dm.len, SEED));
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, self->dm.len));
+	dm_fill(self->mem, self->dm.len, SEED + 1);
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, self->dm.len));
+	EXPECT_EQ(0, dm_bad(self->mem, self->dm.len, SEED + 1));
+}
+
+/* Memory that nobody has touched becomes device memory full of zeros. */
+TEST_F(abi, migrate_hole)
+{
+	struct dmirror_migrate m;
+	char *hole = dm_map(&self->dm, self->dm.len);
+
+	ASSERT_NE(NULL, hole);
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, hole, self->dm.len,
+				DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(self->dm.len, m.moved);
+	EXPECT_TRUE(dm_all(self->dm.fd, hole, self->dm.len,
+			   DMIRROR_PLACE_LOCAL));
+	EXPECT_TRUE(dm_zero(hole, self->dm.len));
+
+	/* To system memory nothing happens to a hole. */
+	munmap(hole, self->dm.len);
+	hole = dm_map(&self->dm, self->dm.len);
+	ASSERT_NE(NULL, hole);
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, hole, self->dm.len,
+				DMIRROR_TARGET_SYSTEM, &m));
+	EXPECT_EQ(self->dm.len, m.resident);
+	EXPECT_TRUE(dm_all(self->dm.fd, hole, self->dm.len,
+			   DMIRROR_PLACE_HOLE));
+	munmap(hole, self->dm.len);
+}
+
+/* The zero page is read-only system memory: what moves is a page of zeros. */
+TEST_F(abi, migrate_zero_page)
+{
+	char *mem = dm_map(&self->dm, self->dm.len);
+	struct dmirror_migrate m;
+
+	ASSERT_NE(NULL, mem);
+	EXPECT_TRUE(dm_zero(mem, self->dm.len));
+	EXPECT_TRUE(dm_all(self->dm.fd, mem, self->dm.len,
+			   DMIRROR_PLACE_ZERO));
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, mem, self->dm.len,
+				DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(self->dm.len, m.moved);
+	EXPECT_TRUE(dm_all(self->dm.fd, mem, self->dm.len,
+			   DMIRROR_PLACE_LOCAL));
+	ASSERT_EQ(0, dm_write64(self->dm.fd, mem, 1));
+	EXPECT_EQ(1, dm_peek(mem));
+	EXPECT_TRUE(dm_zero(mem + 8, self->dm.len - 8));
+	munmap(mem, self->dm.len);
+}
+
+/* One page of many: its neighbours stay, and all keep their contents. */
+TEST_F(abi, migrate_part)
+{
+	size_t page = self->dm.page;
+	struct dmirror_migrate m;
+
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, self->mem + 3 * page, page,
+				DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(page, m.moved);
+	EXPECT_EQ(1, dm_count(self->dm.fd, self->mem, self->dm.len,
+			      DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(DMIRROR_PLACE_LOCAL,
+		  dm_where(self->dm.fd, self->mem + 3 * page).place);
+
+	/* The whole range then: one was there, the others move. */
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, self->mem, self->dm.len,
+				DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(page, m.resident);
+	EXPECT_EQ(self->dm.len - page, m.moved);
+
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, self->mem + 5 * page, 2 * page,
+				DMIRROR_TARGET_SYSTEM, &m));
+	EXPECT_EQ(2 * page, m.moved);
+	EXPECT_EQ(2, dm_count(self->dm.fd, self->mem, self->dm.len,
+			      DMIRROR_PLACE_SYSTEM));
+	EXPECT_EQ(0, dm_bad(self->mem, self->dm.len, SEED));
+}
+
+/* A range may span mappings, and kinds of memory that never move. */
+TEST_F(abi, migrate_over_mappings)
+{
+	size_t page = self->dm.page, len = self->dm.len;
+	struct dmirror_migrate m;
+
+	ASSERT_NE(MAP_FAILED, mmap(self->mem + 4 * page, 4 * page,
+				   PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1,
+				   0));
+	dm_fill_from(self->mem + 4 * page, 4 * page, SEED, 4);
+	ASSERT_EQ(0, mprotect(self->mem + 10 * page, page, PROT_READ));
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, self->mem, len,
+				DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(4 * page, m.unsupported);
+	EXPECT_EQ(len - 4 * page, m.moved);
+	EXPECT_EQ(len, dm_migrate_sum(&m));
+	EXPECT_EQ(4, dm_count(self->dm.fd, self->mem, len,
+			      DMIRROR_PLACE_SYSTEM));
+	EXPECT_EQ(0, dm_bad(self->mem, len, SEED));
+}
+
+/* What the device reads is what the CPU wrote, wherever the page is. */
+TEST_F(abi, read)
+{
+	size_t page = self->dm.page, len = self->dm.len;
+	char *copy = malloc(len);
+	struct dmirror_rw rw;
+
+	ASSERT_NE(NULL, copy);
+	memset(copy, 0xee, len);
+	ASSERT_EQ(0, dm_rw(self->dm.fd, DMIRROR_IOC_READ, self->mem, copy, len,
+			   &rw));
+	EXPECT_EQ(len, rw.done);
+	EXPECT_LE(1, rw.faults);
+	EXPECT_EQ(0, memcmp(copy, self->mem, len));
+	EXPECT_EQ(len / page, dm_count_flags(self->dm.fd, self->mem, len,
+					     DMIRROR_PAGE_MAPPED));
+
+	/* A second read finds the pages mapped: no fault. */
+	ASSERT_EQ(0, dm_rw(self->dm.fd, DMIRROR_IOC_READ, self->mem, copy, len,
+			   &rw));
+	EXPECT_EQ(0, rw.faults);
+
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, len));
+	memset(copy, 0xee, len);
+	ASSERT_EQ(0, dm_read(self->dm.fd, self->mem, copy, len));
+	EXPECT_TRUE(dm_all(self->dm.fd, self->mem, len, DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(copy, len, SEED));
+
+	/* Any byte address and length, over page boundaries, here and there. */
+	ASSERT_EQ(0, dm_to_system(self->dm.fd, self->mem + page, page));
+	memset(copy, 0xee, len);
+	ASSERT_EQ(0, dm_rw(self->dm.fd, DMIRROR_IOC_READ, self->mem + page - 3,
+			   copy + 1, page + 7, &rw));
+	EXPECT_EQ(page + 7, rw.done);
+	EXPECT_EQ(0, memcmp(copy + 1, self->mem + page - 3, page + 7));
+	EXPECT_EQ((char)0xee, copy[0]);
+	EXPECT_EQ((char)0xee, copy[page + 8]);
+	free(copy);
+}
+
+/* The CPU sees what the device wrote, and only there. */
+TEST_F(abi, write)
+{
+	size_t page = self->dm.page, len = self->dm.len;
+	char *data = malloc(len);
+	struct dmirror_rw rw;
+
+	ASSERT_NE(NULL, data);
+	dm_fill(data, len, SEED + 2);
+	ASSERT_EQ(0, dm_rw(self->dm.fd, DMIRROR_IOC_WRITE, self->mem, data, len,
+			   &rw));
+	EXPECT_EQ(len, rw.done);
+	EXPECT_EQ(0, dm_bad(self->mem, len, SEED + 2));
+
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, len));
+	dm_fill(data, len, SEED + 3);
+	ASSERT_EQ(0, dm_write(self->dm.fd, self->mem, data, len));
+	EXPECT_TRUE(dm_all(self->dm.fd, self->mem, len, DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(self->mem, len, SEED + 3));
+
+	/* Some bytes around a page boundary, one page here and one there. */
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, len));
+	ASSERT_EQ(0, dm_to_system(self->dm.fd, self->mem + page, page));
+	ASSERT_EQ(0, dm_write(self->dm.fd, self->mem + page - 5, "0123456789",
+			      10));
+	EXPECT_EQ(0, memcmp(self->mem + page - 5, "0123456789", 10));
+	memcpy(self->mem + page - 5, data + page - 5, 10);
+	EXPECT_EQ(0, dm_bad(self->mem, len, SEED + 3));
+	free(data);
+}
+
+/* A device write to memory that nobody has touched allocates it. */
+TEST_F(abi, write_hole)
+{
+	char *hole = dm_map(&self->dm, self->dm.len);
+
+	ASSERT_NE(NULL, hole);
+	ASSERT_EQ(0, dm_write64(self->dm.fd, hole + 8, 77));
+	EXPECT_EQ(77, dm_peek(hole + 8));
+	dm_poke(hole + 8, 0);
+	EXPECT_TRUE(dm_zero(hole, self->dm.len));
+	munmap(hole, self->dm.len);
+}
+
+TEST_F(abi, fill)
+{
+	size_t page = self->dm.page, len = self->dm.len, i;
+	struct dmirror_fill f = {
+		.size = sizeof(f),
+		.addr = (uintptr_t)self->mem + 8,
+		.length = len - 16,
+		.pattern = 0x0123456789abcdefULL,
+	};
+	unsigned int bad = 0;
+	__u64 first = dm_peek(self->mem);
+	__u64 last = dm_peek(self->mem + len - 8);
+
+	/* Half of it is on the device. */
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, len / 2));
+	ASSERT_EQ(0, dm_call(self->dm.fd, DMIRROR_IOC_FILL, &f));
+	EXPECT_EQ(len - 16, f.done);
+	EXPECT_EQ(len / 2 / page, dm_count(self->dm.fd, self->mem, len,
+					   DMIRROR_PLACE_LOCAL));
+	for (i = 8; i < len - 8; i += 8)
+		bad += dm_peek(self->mem + i) != f.pattern;
+	EXPECT_EQ(0, bad);
+	EXPECT_EQ(first, dm_peek(self->mem));
+	EXPECT_EQ(last, dm_peek(self->mem + len - 8));
+}
+
+TEST_F(abi, copy)
+{
+	size_t page = self->dm.page, len = self->dm.len;
+	char *dst = dm_alloc(&self->dm, len, SEED + 4);
+	struct dmirror_copy c = {
+		.size = sizeof(c),
+		.src = (uintptr_t)self->mem,
+		.dst = (uintptr_t)dst,
+		.length = len,
+	};
+
+	ASSERT_NE(NULL, dst);
+
+	/* From system memory to system memory. */
+	ASSERT_EQ(0, dm_call(self->dm.fd, DMIRROR_IOC_COPY, &c));
+	EXPECT_EQ(len, c.done);
+	EXPECT_EQ(0, dm_bad(dst, len, SEED));
+
+	/* From the device's memory to its memory: nothing comes back for it. */
+	dm_fill(dst, len, SEED + 5);
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, len));
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, dst, len));
+	ASSERT_EQ(0, dm_copy(self->dm.fd, dst, self->mem, len));
+	EXPECT_TRUE(dm_all(self->dm.fd, dst, len, DMIRROR_PLACE_LOCAL));
+	EXPECT_TRUE(dm_all(self->dm.fd, self->mem, len, DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(dst, len, SEED));
+
+	/* Across the two, with offsets that differ. */
+	dm_fill(dst, len, SEED + 6);
+	ASSERT_EQ(0, dm_copy(self->dm.fd, dst + 3, self->mem + page - 11,
+			     page + 100));
+	EXPECT_EQ(0, memcmp(dst + 3, self->mem + page - 11, page + 100));
+
+	/* Within one page, right up to each other. */
+	ASSERT_EQ(0, dm_copy(self->dm.fd, self->mem + 64, self->mem, 64));
+	EXPECT_EQ(0, memcmp(self->mem + 64, self->mem, 64));
+	munmap(dst, len);
+}
+
+/* Atomic operations of both widths, on system and on device memory. */
+TEST_F(abi, atomic)
+{
+	size_t page = self->dm.page, i;
+	struct dmirror_atomic a;
+	__u32 *w4;
+	__u64 *w8;
+
+	for (i = 0; i < 2; i++) {
+		w8 = (__u64 *)(self->mem + 2 * page + 16);
+		w4 = (__u32 *)(self->mem + 2 * page + 36);
+		w8[0] = 100;
+		w8[1] = 0x1111;
+		w4[-1] = 0x2222;
+		w4[0] = 0xfffffffe;
+		w4[1] = 0x3333;
+		if (i) {
+			ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem,
+						  self->dm.len));
+		}
+
+		ASSERT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD, w8, 8,
+				       5, 0, &a));
+		EXPECT_EQ(100, a.result);
+
+		/* The flag says by which of the three ways it was done. */
+		if (i || !variant->backing.thp) {
+			EXPECT_EQ(i ? DMIRROR_ATOMIC_LOCAL :
+				  DMIRROR_ATOMIC_EXCLUSIVE, a.flags);
+		}
+		EXPECT_TRUE(i || a.flags == DMIRROR_ATOMIC_EXCLUSIVE ||
+			    a.flags == DMIRROR_ATOMIC_BUS);
+
+		/* A comparison that fails stores nothing, and tells the value. */
+		ASSERT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_CAS, w8, 8,
+				       7, 104, &a));
+		EXPECT_EQ(105, a.result);
+		ASSERT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_CAS, w8, 8,
+				       0x123456789abcdef0ULL, 105, &a));
+		EXPECT_EQ(105, a.result);
+
+		/* A sum of four bytes wraps and leaves its neighbours alone. */
+		ASSERT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD, w4, 4,
+				       4, 0, &a));
+		EXPECT_EQ(0xfffffffe, a.result);
+		ASSERT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_CAS, w4, 4,
+				       0x80000001, 2, &a));
+		EXPECT_EQ(2, a.result);
+
+		EXPECT_EQ(0x123456789abcdef0ULL, w8[0]);
+		EXPECT_EQ(0x1111, w8[1]);
+		EXPECT_EQ(0x2222, w4[-1]);
+		EXPECT_EQ(0x80000001, w4[0]);
+		EXPECT_EQ(0x3333, w4[1]);
+	}
+}
+
+/* Exclusive access ends when the CPU touches the page, and its data survives. */
+TEST_F(abi, atomic_exclusive_and_cpu)
+{
+	struct dmirror_atomic a;
+	__u64 *word = (__u64 *)self->mem;
+	unsigned int i;
+
+	*word = 0;
+	for (i = 0; i < 20; i++) {
+		ASSERT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD, word, 8,
+				       1, 0, &a));
+		EXPECT_EQ(2 * i, a.result);
+		if (a.flags == DMIRROR_ATOMIC_EXCLUSIVE) {
+			EXPECT_TRUE(dm_where(self->dm.fd, word).flags &
+				    DMIRROR_PAGE_EXCLUSIVE);
+		}
+		__atomic_fetch_add(word, 1, __ATOMIC_SEQ_CST);
+		EXPECT_FALSE(dm_where(self->dm.fd, word).flags &
+			     DMIRROR_PAGE_EXCLUSIVE);
+	}
+	EXPECT_EQ(40, *word);
+	*word = dm_word(SEED, 0, 0);
+	EXPECT_EQ(0, dm_bad(self->mem, self->dm.len, SEED));
+}
+
+static int add_one(struct dm_worker *w)
+{
+	__atomic_fetch_add((__u64 *)w->arg, 1, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+/* Sums of CPU and device, added at the same time, lose nothing. */
+TEST_F(abi, atomic_against_cpu)
+{
+	__u64 *word = (__u64 *)self->mem;
+	struct dm_worker cpu = {
+		.step = add_one, .arg = word, .limit = 20000,
+	};
+	unsigned int i, done = 0, busy = 0;
+	struct dmirror_atomic a;
+	int ret;
+
+	*word = 0;
+	ASSERT_EQ(0, dm_worker_start(&cpu));
+	for (i = 0; i < 300; i++) {
+		ret = dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD, word, 8, 1, 0,
+				&a);
+		done += !ret;
+		busy += ret == -EBUSY;
+	}
+	pthread_join(cpu.thread, NULL);
+	EXPECT_EQ(300, done + busy);
+	EXPECT_LT(0, done);
+	EXPECT_EQ(cpu.done + done, *word);
+}
+
+/* Where each page is, and what the program may do with it. */
+TEST_F(abi, snapshot)
+{
+	size_t page = self->dm.page, len = self->dm.len, i;
+	struct dmirror_page *pages = calloc(len / page, sizeof(*pages));
+	struct dmirror_snapshot s = {
+		.size = sizeof(s),
+		.addr = (uintptr_t)self->mem,
+		.length = len,
+		.pages = (uintptr_t)pages,
+	};
+	unsigned int order = variant->backing.thp ? 9 : 0, bad = 0;
+	const unsigned int rw = DMIRROR_PAGE_READ | DMIRROR_PAGE_WRITE;
+
+	ASSERT_NE(NULL, pages);
+	ASSERT_EQ(0, dm_call(self->dm.fd, DMIRROR_IOC_SNAPSHOT, &s));
+	EXPECT_EQ(len / page, s.done);
+	for (i = 0; i < len / page; i++)
+		bad += pages[i].place != DMIRROR_PLACE_SYSTEM ||
+		       pages[i].flags != rw || pages[i].order != order;
+	EXPECT_EQ(0, bad);
+
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, len));
+	ASSERT_EQ(0, dm_snapshot(self->dm.fd, self->mem, len, pages));
+	order = dm_large(&self->dm) ? 9 : 0;
+	for (i = 0; i < len / page; i++)
+		bad += pages[i].place != DMIRROR_PLACE_LOCAL ||
+		       (pages[i].flags & rw) != rw || pages[i].order != order ||
+		       pages[i].device != self->dm.device;
+	EXPECT_EQ(0, bad);
+
+	/* Rights follow mprotect(), the place does not. */
+	ASSERT_EQ(0, mprotect(self->mem, len, PROT_READ));
+	ASSERT_EQ(0, dm_snapshot(self->dm.fd, self->mem, len, pages));
+	for (i = 0; i < len / page; i++)
+		bad += pages[i].place != DMIRROR_PLACE_LOCAL ||
+		       (pages[i].flags & rw) != DMIRROR_PAGE_READ;
+	EXPECT_EQ(0, bad);
+
+	ASSERT_EQ(0, mprotect(self->mem, len, PROT_NONE));
+	ASSERT_EQ(0, dm_snapshot(self->dm.fd, self->mem, len, pages));
+	for (i = 0; i < len / page; i++)
+		bad += !(pages[i].flags & DMIRROR_PAGE_DENIED) ||
+		       pages[i].flags & rw;
+	EXPECT_EQ(0, bad);
+
+	ASSERT_EQ(0, mprotect(self->mem, len, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(0, dm_bad(self->mem, len, SEED));
+	free(pages);
+}
+
+TEST_F(abi, snapshot_nothing)
+{
+	size_t page = self->dm.page;
+	struct dmirror_page p;
+	char *mem = dm_map(&self->dm, self->dm.len);
+
+	ASSERT_NE(NULL, mem);
+
+	/* Not touched: a hole that is nobody's fault. */
+	p = dm_where(self->dm.fd, mem);
+	EXPECT_EQ(DMIRROR_PLACE_HOLE, p.place);
+	EXPECT_EQ(0, p.flags);
+
+	/* Read: the zero page. */
+	EXPECT_EQ(0, dm_peek(mem));
+	p = dm_where(self->dm.fd, mem);
+	EXPECT_EQ(DMIRROR_PLACE_ZERO, p.place);
+	EXPECT_EQ(DMIRROR_PAGE_READ, p.flags);
+
+	/* Not mapped, in the middle of what is. */
+	ASSERT_EQ(0, munmap(mem + page, page));
+	p = dm_where(self->dm.fd, mem + page);
+	EXPECT_EQ(DMIRROR_PLACE_HOLE, p.place);
+	EXPECT_EQ(DMIRROR_PAGE_DENIED, p.flags);
+	EXPECT_EQ(1, dm_count_flags(self->dm.fd, mem, 4 * page,
+				    DMIRROR_PAGE_DENIED));
+	munmap(mem, self->dm.len);
+}
+
+/* Memory on another device: seen as such, readable, and it stays in one piece. */
+TEST_F(abi, remote)
+{
+	struct dmirror_migrate m;
+	struct dmirror_page p;
+	int other, number;
+	__u64 value;
+
+	number = dm_find(variant->backing.memory_type, 1, &other);
+	if (number < 0)
+		SKIP(return, "there is only one device of this type");
+	ASSERT_EQ(0, dm_to_device(other, self->mem, self->dm.len));
+	p = dm_where(self->dm.fd, self->mem);
+	EXPECT_EQ(DMIRROR_PLACE_REMOTE, p.place);
+	EXPECT_EQ(number, p.device);
+	p = dm_where(other, self->mem);
+	EXPECT_EQ(DMIRROR_PLACE_LOCAL, p.place);
+	EXPECT_EQ(number, p.device);
+
+	/* To system memory through this device: not its memory, so left. */
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, self->mem, self->dm.len,
+				DMIRROR_TARGET_SYSTEM, &m));
+	EXPECT_EQ(self->dm.len, m.resident);
+	EXPECT_TRUE(dm_all(other, self->mem, self->dm.len,
+			   DMIRROR_PLACE_LOCAL));
+
+	/* Reading and writing through this device just work. */
+	ASSERT_EQ(0, dm_read64(self->dm.fd, self->mem, &value));
+	EXPECT_EQ(dm_word(SEED, 0, 0), value);
+	ASSERT_EQ(0, dm_to_device(other, self->mem, self->dm.len));
+	ASSERT_EQ(0, dm_write64(self->dm.fd, self->mem, 4711));
+	ASSERT_EQ(0, dm_read64(other, self->mem, &value));
+	EXPECT_EQ(4711, value);
+	EXPECT_EQ(4711, dm_peek(self->mem));
+	dm_poke(self->mem, dm_word(SEED, 0, 0));
+	EXPECT_EQ(0, dm_bad(self->mem, self->dm.len, SEED));
+	close(other);
+}
+
+/* From device to device: in the end there, whole, whatever the way. */
+TEST_F(abi, migrate_between_devices)
+{
+	struct dmirror_migrate m;
+	int other;
+
+	if (dm_find(variant->backing.memory_type, 1, &other) < 0)
+		SKIP(return, "there is only one device of this type");
+	ASSERT_EQ(0, dm_to_device(other, self->mem, self->dm.len));
+	ASSERT_EQ(0, dm_migrate_raw(self->dm.fd, self->mem, self->dm.len,
+				    DMIRROR_TARGET_DEVICE, &m));
+
+	/* Either it moved, or it is busy being on another device. */
+	EXPECT_EQ(self->dm.len, m.moved + m.busy);
+	EXPECT_EQ(m.moved / self->dm.page,
+		  dm_count(self->dm.fd, self->mem, self->dm.len,
+			   DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->dm.len, SEED));
+	close(other);
+}
+
+/*
+ * Errors
+ */
+
+FIXTURE(err)
+{
+	struct dm dm;
+	char *mem;
+	size_t len;
+};
+
+FIXTURE_VARIANT(err)
+{
+	struct dm_backing backing;
+};
+
+FIXTURE_VARIANT_ADD(err, private)
+{
+	.backing = { DMIRROR_MEMORY_PRIVATE, false },
+};
+
+FIXTURE_VARIANT_ADD(err, coherent)
+{
+	.backing = { DMIRROR_MEMORY_COHERENT, false },
+};
+
+FIXTURE_SETUP(err)
+{
+	const char *why = dm_setup(&self->dm, &variant->backing);
+
+	if (why)
+		SKIP(_exit(DM_SKIP_STATUS), "%s", why);
+	ASSERT_LE(0, self->dm.device);
+	self->len = 8 * self->dm.page;
+	self->mem = dm_alloc(&self->dm, self->len, SEED);
+	ASSERT_NE(NULL, self->mem);
+}
+
+FIXTURE_TEARDOWN(err)
+{
+	munmap(self->mem, self->len);
+	close(self->dm.fd);
+}
+
+/* Every ioctl with its structure, which starts with its size */
+union dm_args {
+	__u32 size;
+	struct dmirror_query query;
+	struct dmirror_migrate migrate;
+	struct dmirror_rw rw;
+	struct dmirror_fill fill;
+	struct dmirror_copy copy;
+	struct dmirror_atomic atomic;
+	struct dmirror_snapshot snapshot;
+	char bytes[256];
+};
+
+static const struct dm_ioctl {
+	const char *name;
+	unsigned long request;
+	size_t size;
+} ioctls[] = {
+	{ "query", DMIRROR_IOC_QUERY, sizeof(struct dmirror_query) },
+	{ "migrate", DMIRROR_IOC_MIGRATE, sizeof(struct dmirror_migrate) },
+	{ "read", DMIRROR_IOC_READ, sizeof(struct dmirror_rw) },
+	{ "write", DMIRROR_IOC_WRITE, sizeof(struct dmirror_rw) },
+	{ "fill", DMIRROR_IOC_FILL, sizeof(struct dmirror_fill) },
+	{ "copy", DMIRROR_IOC_COPY, sizeof(struct dmirror_copy) },
+	{ "atomic", DMIRROR_IOC_ATOMIC, sizeof(struct dmirror_atomic) },
+	{ "snapshot", DMIRROR_IOC_SNAPSHOT, sizeof(struct dmirror_snapshot) },
+};
+
+/* Arguments with which the ioctl succeeds on eight pages at @mem */
+static void good_args(const struct dm_ioctl *io, union dm_args *args,
+		      const void *mem, const void *buffer)
+{
+	size_t page = dm_page_size();
+
+	memset(args, 0, sizeof(*args));
+	args->size = io->size;
+	switch (io->request) {
+	case DMIRROR_IOC_MIGRATE:
+		args->migrate.target = DMIRROR_TARGET_DEVICE;
+		args->migrate.addr = (uintptr_t)mem;
+		args->migrate.length = 2 * page;
+		break;
+	case DMIRROR_IOC_READ:
+	case DMIRROR_IOC_WRITE:
+		args->rw.addr = (uintptr_t)mem;
+		args->rw.length = 2 * page;
+		args->rw.data = (uintptr_t)buffer;
+		break;
+	case DMIRROR_IOC_FILL:
+		args->fill.addr = (uintptr_t)mem;
+		args->fill.length = 2 * page;
+		break;
+	case DMIRROR_IOC_COPY:
+		args->copy.dst = (uintptr_t)mem;
+		args->copy.src = (uintptr_t)mem + 4 * page;
+		args->copy.length = 2 * page;
+		break;
+	case DMIRROR_IOC_ATOMIC:
+		args->atomic.op = DMIRROR_ATOMIC_ADD;
+		args->atomic.addr = (uintptr_t)mem;
+		args->atomic.width = 8;
+		break;
+	case DMIRROR_IOC_SNAPSHOT:
+		args->snapshot.addr = (uintptr_t)mem;
+		args->snapshot.length = 2 * page;
+		args->snapshot.pages = (uintptr_t)buffer;
+		break;
+	}
+}
+
+static int try_args(int fd, const struct dm_ioctl *io, const void *args)
+{
+	union dm_args copy;
+
+	memcpy(&copy, args, sizeof(copy));
+	return dm_call(fd, io->request, &copy);
+}
+
+TEST_F(err, unknown_ioctl)
+{
+	union dm_args args = { .size = sizeof(args) };
+
+	EXPECT_EQ(-ENOTTY, dm_call(self->dm.fd, _IO(DMIRROR_IOC_MAGIC, 0x7f),
+				   &args));
+	EXPECT_EQ(-ENOTTY, dm_call(self->dm.fd,
+				   _IOWR(DMIRROR_IOC_MAGIC, 0x08, args), &args));
+	EXPECT_EQ(-ENOTTY, dm_call(self->dm.fd, HMM_READ, &args));
+
+	/* ENOTTY comes before any look at the argument. */
+	EXPECT_EQ(-ENOTTY, dm_call(self->dm.fd, _IO(DMIRROR_IOC_MAGIC, 0x7f),
+				   NULL));
+}
+
+TEST_F(err, sizes)
+{
+	char *buffer = malloc(self->len);
+	union dm_args args;
+	size_t i;
+
+	ASSERT_NE(NULL, buffer);
+	for (i = 0; i < ARRAY_SIZE(ioctls); i++) {
+		const struct dm_ioctl *io = &ioctls[i];
+
+		TH_LOG("ioctl %s", io->name);
+		good_args(io, &args, self->mem, buffer);
+		EXPECT_EQ(0, try_args(self->dm.fd, io, &args));
+
+		/* Smaller than the first version of the structure. */
+		args.size = io->size - 8;
+		EXPECT_EQ(-EINVAL, try_args(self->dm.fd, io, &args));
+		args.size = 4;
+		EXPECT_EQ(-EINVAL, try_args(self->dm.fd, io, &args));
+		args.size = 0;
+		EXPECT_EQ(-EINVAL, try_args(self->dm.fd, io, &args));
+
+		/* A newer program's structure, with nothing new in use. */
+		args.size = io->size + 16;
+		EXPECT_EQ(0, try_args(self->dm.fd, io, &args));
+
+		/* The same with something new in use, at its start and end. */
+		args.bytes[io->size] = 1;
+		EXPECT_EQ(-E2BIG, try_args(self->dm.fd, io, &args));
+		args.bytes[io->size] = 0;
+		args.bytes[io->size + 15] = 1;
+		EXPECT_EQ(-E2BIG, try_args(self->dm.fd, io, &args));
+		args.bytes[io->size + 15] = 0;
+		args.bytes[io->size + 16] = 1;
+		EXPECT_EQ(0, try_args(self->dm.fd, io, &args));
+	}
+	free(buffer);
+}
+
+TEST_F(err, bad_structure_pointer)
+{
+	size_t page = self->dm.page, i;
+	char *hole;
+
+	hole = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, hole);
+	ASSERT_EQ(0, munmap(hole + page, page));
+	for (i = 0; i < ARRAY_SIZE(ioctls); i++) {
+		__u32 *size = (__u32 *)(hole + page - 4);
+
+		EXPECT_EQ(-EFAULT, dm_call(self->dm.fd, ioctls[i].request,
+					   NULL));
+		EXPECT_EQ(-EFAULT, dm_call(self->dm.fd, ioctls[i].request,
+					   hole + page));
+		/* Its size can be read, the rest cannot. */
+		*size = ioctls[i].size;
+		EXPECT_EQ(-EFAULT, dm_call(self->dm.fd, ioctls[i].request,
+					   size));
+	}
+	munmap(hole, page);
+}
+
+/* One change to good arguments, and what it leads to */
+#define FIELD(type, name)	offsetof(struct dmirror_##type, name)
+#define NO_ROOM	(~0ULL - 0xfffULL)
+
+static const struct {
+	const char *io;
+	size_t offset;
+	size_t width;
+	__u64 value;
+	int error;
+} bad_fields[] = {
+	{ "migrate", FIELD(migrate, target), 4, 0, EINVAL },
+	{ "migrate", FIELD(migrate, target), 4, 3, EINVAL },
+	{ "migrate", FIELD(migrate, length), 8, 0, EINVAL },
+	{ "migrate", FIELD(migrate, length), 8, 0x1001, EINVAL },
+	{ "migrate", FIELD(migrate, length), 8, 0x800, EINVAL },
+	{ "migrate", FIELD(migrate, addr), 8, 0x1001, EINVAL },
+	{ "migrate", FIELD(migrate, length), 8, NO_ROOM, EOVERFLOW },
+	{ "migrate", FIELD(migrate, addr), 8, NO_ROOM, EOVERFLOW },
+	{ "migrate", FIELD(migrate, length), 8, 1ULL << 63, EOVERFLOW },
+	{ "read", FIELD(rw, reserved), 4, 1, EINVAL },
+	{ "read", FIELD(rw, length), 8, 0, EINVAL },
+	{ "read", FIELD(rw, length), 8, ~0ULL, EOVERFLOW },
+	{ "read", FIELD(rw, addr), 8, ~0ULL, EOVERFLOW },
+	{ "read", FIELD(rw, length), 8, 1ULL << 63, EOVERFLOW },
+	{ "write", FIELD(rw, reserved), 4, 0x80000000, EINVAL },
+	{ "write", FIELD(rw, length), 8, 0, EINVAL },
+	{ "write", FIELD(rw, length), 8, ~0ULL, EOVERFLOW },
+	{ "write", FIELD(rw, addr), 8, ~0ULL, EOVERFLOW },
+	{ "fill", FIELD(fill, reserved), 4, 1, EINVAL },
+	{ "fill", FIELD(fill, length), 8, 0, EINVAL },
+	{ "fill", FIELD(fill, length), 8, 12, EINVAL },
+	{ "fill", FIELD(fill, addr), 8, 0x1004, EINVAL },
+	{ "fill", FIELD(fill, length), 8, ~7ULL, EOVERFLOW },
+	{ "fill", FIELD(fill, addr), 8, ~7ULL, EOVERFLOW },
+	{ "copy", FIELD(copy, reserved), 4, 1, EINVAL },
+	{ "copy", FIELD(copy, length), 8, 0, EINVAL },
+	{ "copy", FIELD(copy, length), 8, ~0ULL, EOVERFLOW },
+	{ "copy", FIELD(copy, src), 8, ~0ULL, EOVERFLOW },
+	{ "copy", FIELD(copy, dst), 8, ~0ULL, EOVERFLOW },
+	{ "atomic", FIELD(atomic, op), 4, 0, EINVAL },
+	{ "atomic", FIELD(atomic, op), 4, 3, EINVAL },
+	{ "atomic", FIELD(atomic, width), 4, 0, EINVAL },
+	{ "atomic", FIELD(atomic, width), 4, 1, EINVAL },
+	{ "atomic", FIELD(atomic, width), 4, 2, EINVAL },
+	{ "atomic", FIELD(atomic, width), 4, 16, EINVAL },
+	{ "atomic", FIELD(atomic, addr), 8, 0x1004, EINVAL },
+	{ "atomic", FIELD(atomic, compare), 8, 1, EINVAL },
+	{ "atomic", FIELD(atomic, addr), 8, ~7ULL, EOVERFLOW },
+	{ "snapshot", FIELD(snapshot, reserved), 4, 1, EINVAL },
+	{ "snapshot", FIELD(snapshot, addr), 8, 0x1008, EINVAL },
+	{ "snapshot", FIELD(snapshot, length), 8, 0, EINVAL },
+	{ "snapshot", FIELD(snapshot, length), 8, 0x1001, EINVAL },
+	{ "snapshot", FIELD(snapshot, length), 8, NO_ROOM, EOVERFLOW },
+	{ "snapshot", FIELD(snapshot, addr), 8, NO_ROOM, EOVERFLOW },
+};
+
+TEST_F(err, bad_fields)
+{
+	char *buffer = malloc(self->len);
+	union dm_args args;
+	size_t i, j;
+
+	ASSERT_NE(NULL, buffer);
+	for (i = 0; i < ARRAY_SIZE(bad_fields); i++) {
+		for (j = 0; strcmp(ioctls[j].name, bad_fields[i].io); j++)
+			;
+		good_args(&ioctls[j], &args, self->mem, buffer);
+		/* The low bytes of the value, as x86 and arm64 store them. */
+		memcpy(args.bytes + bad_fields[i].offset, &bad_fields[i].value,
+		       bad_fields[i].width);
+		EXPECT_EQ(-bad_fields[i].error,
+			  try_args(self->dm.fd, &ioctls[j], &args)) {
+			TH_LOG("%s with 0x%llx at offset %zu",
+			       bad_fields[i].io, bad_fields[i].value,
+			       bad_fields[i].offset);
+		}
+	}
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	free(buffer);
+}
+
+/* What a table of single fields cannot say. */
+TEST_F(err, bad_combinations)
+{
+	struct dmirror_atomic a;
+
+	/* The ranges of a copy overlap. */
+	EXPECT_EQ(-EINVAL, dm_copy(self->dm.fd, self->mem + 8, self->mem, 16));
+	EXPECT_EQ(-EINVAL, dm_copy(self->dm.fd, self->mem, self->mem + 8, 16));
+	EXPECT_EQ(-EINVAL, dm_copy(self->dm.fd, self->mem, self->mem, 1));
+
+	/* Operands of four bytes have to fit. */
+	EXPECT_EQ(-EINVAL, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD, self->mem,
+				     4, 1ULL << 32, 0, &a));
+	EXPECT_EQ(-EINVAL, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_CAS, self->mem,
+				     4, 1, 1ULL << 32, &a));
+	EXPECT_EQ(-EINVAL, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD,
+				     self->mem + 2, 4, 1, 0, &a));
+	EXPECT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD, self->mem + 4,
+			       4, 0, 0, &a));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* A buffer that cannot be read or written. */
+TEST_F(err, bad_data_pointer)
+{
+	size_t page = self->dm.page;
+	char *hole = mmap(NULL, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+	struct dmirror_page *pages = (struct dmirror_page *)hole;
+
+	ASSERT_NE(MAP_FAILED, hole);
+	EXPECT_EQ(-EFAULT, dm_read(self->dm.fd, self->mem, hole, 8));
+	EXPECT_EQ(-EFAULT, dm_write(self->dm.fd, self->mem, hole, 8));
+	EXPECT_EQ(-EFAULT, dm_read(self->dm.fd, self->mem, NULL, 8));
+	EXPECT_EQ(-EFAULT, dm_write(self->dm.fd, self->mem, NULL, 8));
+	EXPECT_EQ(-EFAULT, dm_snapshot(self->dm.fd, self->mem, page, pages));
+	EXPECT_EQ(-EFAULT, dm_snapshot(self->dm.fd, self->mem, page, NULL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	munmap(hole, page);
+}
+
+/* Memory that is not mapped, or not readable: EFAULT, and the address of it. */
+TEST_F(err, range_not_mapped)
+{
+	size_t page = self->dm.page;
+	uintptr_t bad = (uintptr_t)self->mem + 2 * page;
+	struct dmirror_migrate m;
+	struct dmirror_fill f = {
+		.size = sizeof(f),
+		.addr = (uintptr_t)self->mem,
+		.length = 4 * page,
+	};
+	struct dmirror_atomic a;
+	struct dmirror_rw rw;
+	char *buffer = malloc(self->len);
+	int i;
+
+	ASSERT_NE(NULL, buffer);
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, i ? munmap((void *)bad, page) :
+			     mprotect((void *)bad, page, PROT_NONE));
+
+		EXPECT_EQ(-EFAULT, dm_rw(self->dm.fd, DMIRROR_IOC_READ,
+					 self->mem + 8, buffer, 4 * page, &rw));
+		EXPECT_EQ(bad, rw.fault_addr & ~(page - 1));
+		EXPECT_EQ(2 * page - 8, rw.done);
+		EXPECT_EQ(0, memcmp(buffer, self->mem + 8, 2 * page - 8));
+
+		EXPECT_EQ(-EFAULT, dm_rw(self->dm.fd, DMIRROR_IOC_WRITE,
+					 self->mem, buffer, 4 * page, &rw));
+		EXPECT_EQ(bad, rw.fault_addr & ~(page - 1));
+		EXPECT_EQ(2 * page, rw.done);
+		EXPECT_EQ(0, memcmp(buffer, self->mem, 2 * page));
+
+		EXPECT_EQ(-EFAULT, dm_call(self->dm.fd, DMIRROR_IOC_FILL, &f));
+		EXPECT_EQ(bad, f.fault_addr & ~(page - 1));
+		EXPECT_EQ(2 * page, f.done);
+
+		EXPECT_EQ(-EFAULT, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD,
+					     (void *)bad, 8, 1, 0, &a));
+		EXPECT_EQ(bad, a.fault_addr & ~(page - 1));
+
+		EXPECT_EQ(-EFAULT, dm_copy(self->dm.fd, (void *)bad,
+					   self->mem + 4 * page, page));
+		EXPECT_EQ(-EFAULT, dm_copy(self->dm.fd, self->mem,
+					   (void *)bad, page));
+
+		/* What was looked at before it is counted. */
+		EXPECT_EQ(-EFAULT, dm_migrate(self->dm.fd, self->mem, 4 * page,
+					      DMIRROR_TARGET_DEVICE, &m));
+		EXPECT_EQ(bad, m.fault_addr);
+		EXPECT_EQ(2 * page, dm_migrate_sum(&m));
+		EXPECT_EQ(-EFAULT, dm_migrate(self->dm.fd, self->mem, 4 * page,
+					      DMIRROR_TARGET_SYSTEM, &m));
+		EXPECT_EQ(bad, m.fault_addr);
+		EXPECT_EQ(2 * page, dm_migrate_sum(&m));
+		dm_fill(self->mem, 2 * page, SEED);
+	}
+	EXPECT_EQ(0, dm_bad_from(self->mem + 4 * page, 4 * page, SEED, 4));
+	free(buffer);
+}
+
+/* The device may not write where the program may not: EPERM, and the address. */
+TEST_F(err, range_not_writable)
+{
+	size_t page = self->dm.page;
+	char *bad = self->mem + 2 * page;
+	struct dmirror_fill f = {
+		.size = sizeof(f),
+		.addr = (uintptr_t)self->mem,
+		.length = 4 * page,
+		.pattern = 3,
+	};
+	struct dmirror_copy c = {
+		.size = sizeof(c),
+		.dst = (uintptr_t)self->mem,
+		.src = (uintptr_t)self->mem + 4 * page,
+		.length = 4 * page,
+	};
+	struct dmirror_atomic a;
+	struct dmirror_rw rw;
+	char *buffer = malloc(self->len);
+	int i;
+
+	ASSERT_NE(NULL, buffer);
+	memset(buffer, 0x5a, self->len);
+	ASSERT_EQ(0, mprotect(bad, page, PROT_READ));
+	for (i = 0; i < 2; i++) {
+		if (i) {
+			ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem,
+						  self->len));
+		}
+
+		EXPECT_EQ(-EPERM, dm_rw(self->dm.fd, DMIRROR_IOC_WRITE,
+					self->mem + 8, buffer, 4 * page, &rw));
+		EXPECT_EQ((uintptr_t)bad, rw.fault_addr & ~(page - 1));
+		EXPECT_EQ(2 * page - 8, rw.done);
+		EXPECT_EQ(0, memcmp(buffer, self->mem + 8, 2 * page - 8));
+
+		EXPECT_EQ(-EPERM, dm_call(self->dm.fd, DMIRROR_IOC_FILL, &f));
+		EXPECT_EQ((uintptr_t)bad, f.fault_addr & ~(page - 1));
+		EXPECT_EQ(2 * page, f.done);
+
+		EXPECT_EQ(-EPERM, dm_call(self->dm.fd, DMIRROR_IOC_COPY, &c));
+		EXPECT_EQ((uintptr_t)bad, c.fault_addr & ~(page - 1));
+		EXPECT_EQ(2 * page, c.done);
+
+		EXPECT_EQ(-EPERM, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD,
+					    bad, 8, 1, 0, &a));
+		EXPECT_EQ((uintptr_t)bad, a.fault_addr & ~(page - 1));
+
+		/* Reading it is no problem. */
+		EXPECT_EQ(0, dm_read(self->dm.fd, bad, buffer, page));
+		EXPECT_EQ(0, dm_bad_from(buffer, page, SEED, 2));
+		memset(buffer, 0x5a, self->len);
+	}
+	EXPECT_EQ(0, dm_bad_from(bad, 6 * page, SEED, 2));
+	free(buffer);
+}
+
+/* Outputs are written on errors too: nothing of the caller's shines through. */
+TEST_F(err, outputs_on_errors)
+{
+	struct dmirror_migrate m = {
+		.size = sizeof(m),
+		.target = 77,
+		.addr = (uintptr_t)self->mem,
+		.length = self->dm.page,
+		.moved = 1, .resident = 2, .no_memory = 3, .busy = 4,
+		.unsupported = 5, .failed = 6,
+	};
+	struct dmirror_rw rw = {
+		.size = sizeof(rw),
+		.addr = (uintptr_t)self->mem,
+		.length = 8,
+		.data = 0,
+		.done = 99,
+		.faults = ~0ULL,
+	};
+
+	EXPECT_EQ(-EINVAL, dm_call(self->dm.fd, DMIRROR_IOC_MIGRATE, &m));
+	EXPECT_EQ(0, dm_migrate_sum(&m));
+	EXPECT_EQ(77, m.target);
+	EXPECT_EQ(-EFAULT, dm_call(self->dm.fd, DMIRROR_IOC_READ, &rw));
+	EXPECT_EQ(0, rw.done);
+	EXPECT_GT(100, rw.faults);
+
+	/* Garbage in outputs is no error. */
+	m.target = DMIRROR_TARGET_DEVICE;
+	m.moved = ~0ULL;
+	m.busy = ~0ULL;
+	EXPECT_EQ(0, dm_call(self->dm.fd, DMIRROR_IOC_MIGRATE, &m));
+	EXPECT_EQ(self->dm.page, dm_migrate_sum(&m));
+}
+
+/* A structure that can be read but not written: its outputs are lost. */
+TEST_F(err, read_only_structure)
+{
+	struct dmirror_query *q = mmap(NULL, self->dm.page,
+				       PROT_READ | PROT_WRITE,
+				       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, (void *)q);
+	q->size = sizeof(*q);
+	ASSERT_EQ(0, mprotect(q, self->dm.page, PROT_READ));
+	EXPECT_EQ(-EFAULT, dm_call(self->dm.fd, DMIRROR_IOC_QUERY, q));
+	munmap(q, self->dm.page);
+}
+
+/* A file mirrors the process that opened it, so a child's calls are refused. */
+TEST_F(err, another_process)
+{
+	char *buffer = malloc(self->len);
+	union dm_args args;
+	size_t i;
+	pid_t pid;
+
+	ASSERT_NE(NULL, buffer);
+	pid = fork();
+	if (!pid) {
+		/* The query tells about the device, which has no owner. */
+		for (i = 1; i < ARRAY_SIZE(ioctls); i++) {
+			good_args(&ioctls[i], &args, self->mem, buffer);
+			DM_CHECK(try_args(self->dm.fd, &ioctls[i], &args) ==
+				 -EXDEV);
+		}
+
+		/* With a file of its own it can. */
+		self->dm.fd = dm_open_number(self->dm.device);
+		DM_CHECK(self->dm.fd >= 0);
+		for (i = 1; i < ARRAY_SIZE(ioctls); i++) {
+			good_args(&ioctls[i], &args, self->mem, buffer);
+			DM_CHECK(!try_args(self->dm.fd, &ioctls[i], &args));
+		}
+		_exit(0);
+	}
+	EXPECT_EQ(0, dm_wait(pid));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	free(buffer);
+}
+
+/* The process that opened the file is gone; another one still has the file. */
+TEST_F(err, opener_has_exited)
+{
+	__u64 *word = dm_shared();
+	char *buffer = malloc(self->len);
+	union dm_args args;
+	size_t i;
+	pid_t pid;
+	int fd;
+
+	ASSERT_NE(NULL, buffer);
+	ASSERT_NE(NULL, word);
+	pid = fork();
+	if (!pid) {
+		fd = dm_open_number(self->dm.device);
+		DM_CHECK(fd >= 0);
+		DM_CHECK(!dm_to_device(fd, self->mem, self->len));
+		if (fork())
+			_exit(0);
+		/* The grandchild: it waits for the word, then tries. */
+		dm_await(word, 1);
+		for (i = 1; i < ARRAY_SIZE(ioctls); i++) {
+			good_args(&ioctls[i], &args, self->mem, buffer);
+			if (try_args(fd, &ioctls[i], &args) != -ESRCH)
+				break;
+		}
+		dm_poke(word, i == ARRAY_SIZE(ioctls) ? 2 : 3 + i);
+		_exit(0);
+	}
+	ASSERT_EQ(0, dm_wait(pid));
+	dm_poke(word, 1);
+	dm_await(word, 2);
+	EXPECT_EQ(2, dm_peek(word));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	free(buffer);
+}
+
+/* Some things one can do with any file. */
+TEST_F(err, not_a_data_file)
+{
+	char byte;
+
+	EXPECT_EQ(-1, read(self->dm.fd, &byte, 1));
+	EXPECT_EQ(-1, write(self->dm.fd, "x", 1));
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, self->dm.page, PROT_READ, MAP_SHARED,
+				   self->dm.fd, 0));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What module.sh needs a program for. All of them end with 0 if all is well.
+ *
+ *	dmirror_hold keep NODE FIFO [file]
+ *		migrates memory to the device, closes the file unless told to
+ *		keep it, prints "ready", waits for a line from FIFO and then
+ *		verifies the memory
+ *	dmirror_hold full NODE
+ *		fills the device up, looks at what the driver says, and that
+ *		nothing is lost
+ *	dmirror_hold size NODE
+ *		prints the size of the device's memory in MiB
+ */
+#include "dmirror_test.h"
+
+#define SEED	0x401d
+
+static int fail(const char *what, int ret)
+{
+	printf("# dmirror_hold: %s: %d (%s)\n", what, ret,
+	       strerror(ret < 0 ? -ret : 0));
+	return 1;
+}
+
+static int hold(const char *node, const char *fifo, bool keep_file)
+{
+	size_t page = dm_page_size(), len = 64 * page, huge = DM_HUGE;
+	int fd = open(node, O_RDWR), ret;
+	char *small, *large, line[16];
+	size_t bad;
+
+	if (fd < 0)
+		return fail(node, -errno);
+	small = dm_map_flags(len, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS);
+	large = dm_map_flags(huge, MADV_HUGEPAGE, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS);
+	if (!small || !large)
+		return fail("mmap", -errno);
+	dm_fill(small, len, SEED);
+	dm_fill(large, huge, SEED + 1);
+	ret = dm_to_device(fd, small, len) ?: dm_to_device(fd, large, huge);
+	if (ret)
+		return fail("migrate", ret);
+	if (!dm_all(fd, small, len, DMIRROR_PLACE_LOCAL) ||
+	    !dm_all(fd, large, huge, DMIRROR_PLACE_LOCAL))
+		return fail("not on the device", 0);
+	if (!keep_file)
+		close(fd);
+	puts("ready");
+	fflush(stdout);
+
+	fd = open(fifo, O_RDONLY);
+	if (fd < 0 || read(fd, line, sizeof(line)) < 0)
+		return fail(fifo, -errno);
+	bad = dm_bad(small, len, SEED) + dm_bad(large, huge, SEED + 1);
+	if (bad)
+		return fail("pages with wrong contents", bad);
+	return 0;
+}
+
+static int fill_up(const char *node)
+{
+	size_t page = dm_page_size(), len, stayed;
+	int fd = open(node, O_RDWR), ret;
+	struct dmirror_migrate m;
+	struct dmirror_query q;
+	char *mem;
+
+	if (fd < 0)
+		return fail(node, -errno);
+	ret = dm_query(fd, &q);
+	if (ret)
+		return fail("query", ret);
+	len = q.memory_size + DM_HUGE;
+	mem = dm_map_flags(len, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS);
+	if (!mem)
+		return fail("mmap", -errno);
+	dm_fill(mem, len, SEED);
+
+	/* More than there is room for: what does not fit stays, and is counted. */
+	ret = dm_migrate_raw(fd, mem, len, DMIRROR_TARGET_DEVICE, &m);
+	if (ret != -ENOSPC)
+		return fail("full device, wanted ENOSPC", ret);
+	if (dm_migrate_sum(&m) != len || !m.no_memory ||
+	    m.moved > q.memory_size)
+		return fail("full device, wrong counts", 0);
+	stayed = dm_count(fd, mem, len, DMIRROR_PLACE_SYSTEM) * page;
+	if (stayed != len - m.moved)
+		return fail("full device, pages in system memory", stayed);
+	if (dm_query(fd, &q) || q.memory_used > q.memory_size)
+		return fail("full device, more used than there is", 0);
+
+	/* The device reads and writes all of it, wherever it is. */
+	ret = dm_write64(fd, mem + len - 8, dm_peek(mem + len - 8)) ?:
+	      dm_copy(fd, mem, mem + len / 2, page);
+	if (ret)
+		return fail("device access with a full device", ret);
+	dm_fill_from(mem, page, SEED, 0);
+	if (dm_bad(mem, len, SEED))
+		return fail("wrong contents after a full device", 0);
+
+	/* Holes do not fit either, and then stay holes. */
+	ret = dm_to_system(fd, mem, len);
+	if (ret)
+		return fail("back from a full device", ret);
+	madvise(mem, len, MADV_DONTNEED);
+	ret = dm_migrate_raw(fd, mem, len, DMIRROR_TARGET_DEVICE, &m);
+	if (ret != -ENOSPC || dm_migrate_sum(&m) != len)
+		return fail("full device with holes, wanted ENOSPC", ret);
+	if (!dm_zero(mem, len))
+		return fail("holes are not zeros", 0);
+
+	/* Memory that is given back can be had again. */
+	munmap(mem, len);
+	if (dm_query(fd, &q) || q.memory_used)
+		return fail("not everything was given back", 0);
+	mem = dm_map_flags(DM_HUGE / 2, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS);
+	if (!mem)
+		return fail("mmap", -errno);
+	dm_fill(mem, DM_HUGE / 2, SEED);
+	ret = dm_to_device(fd, mem, DM_HUGE / 2);
+	if (ret)
+		return fail("not usable after having been full", ret);
+	return dm_bad(mem, DM_HUGE / 2, SEED) != 0;
+}
+
+static int print_size(const char *node)
+{
+	int fd = open(node, O_RDWR), ret;
+	struct dmirror_query q;
+
+	if (fd < 0)
+		return fail(node, -errno);
+	ret = dm_query(fd, &q);
+	if (ret)
+		return fail("query", ret);
+	printf("%llu\n", q.memory_size >> 20);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc >= 4 && !strcmp(argv[1], "keep"))
+		return hold(argv[2], argv[3], argc > 4);
+	if (argc == 3 && !strcmp(argv[1], "full"))
+		return fill_up(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "size"))
+		return print_size(argv[2]);
+	fprintf(stderr,
+		"usage: dmirror_hold keep NODE FIFO [file] | full NODE | size NODE\n");
+	return 2;
+}

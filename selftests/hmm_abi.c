@@ -1,0 +1,619 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The ABI of lib/test_hmm.c, on /dev/hmm_dmirror0 and up: return values, the
+ * counts, and the corners that hmm-tests do not look into. All of it is the
+ * same on every kernel, the newest ioctls too.
+ */
+#include "kselftest_harness.h"
+#include "dmirror_test.h"
+
+#define SEED	0x4a44
+
+FIXTURE(hmm)
+{
+	struct dm dm;
+	size_t page;
+	size_t npages;
+	size_t len;
+	char *mem;
+	char *buf;
+	int fd;
+};
+
+FIXTURE_VARIANT(hmm)
+{
+	struct dm_backing backing;
+};
+
+FIXTURE_VARIANT_ADD(hmm, private_small)
+{
+	.backing = { DMIRROR_MEMORY_PRIVATE, false },
+};
+
+FIXTURE_VARIANT_ADD(hmm, private_thp)
+{
+	.backing = { DMIRROR_MEMORY_PRIVATE, true },
+};
+
+FIXTURE_VARIANT_ADD(hmm, coherent_small)
+{
+	.backing = { DMIRROR_MEMORY_COHERENT, false },
+};
+
+FIXTURE_VARIANT_ADD(hmm, coherent_thp)
+{
+	.backing = { DMIRROR_MEMORY_COHERENT, true },
+};
+
+FIXTURE_SETUP(hmm)
+{
+	const char *why = dm_setup(&self->dm, &variant->backing);
+
+	if (why)
+		SKIP(_exit(DM_SKIP_STATUS), "%s", why);
+	ASSERT_LE(0, self->dm.device);
+	self->fd = hmm_open(self->dm.device);
+	ASSERT_LE(0, self->fd);
+	self->page = self->dm.page;
+	self->len = self->dm.len;
+	self->npages = self->len / self->page;
+	self->mem = dm_alloc(&self->dm, self->len, SEED);
+	ASSERT_NE(NULL, self->mem);
+	self->buf = malloc(self->len);
+	ASSERT_NE(NULL, self->buf);
+	memset(self->buf, 0xee, self->len);
+}
+
+FIXTURE_TEARDOWN(hmm)
+{
+	free(self->buf);
+	munmap(self->mem, self->len);
+	close(self->fd);
+	close(self->dm.fd);
+}
+
+static unsigned int place_local(const struct dm *dm)
+{
+	return dm->backing.memory_type == DMIRROR_MEMORY_PRIVATE ?
+	       HMM_PROT_PRIVATE_LOCAL : HMM_PROT_COHERENT_LOCAL;
+}
+
+/* The snapshot of one page, or a negative errno */
+static int hmm_where(int fd, const void *addr)
+{
+	unsigned char byte = 0xaa;
+	int ret = hmm_call(fd, HMM_SNAPSHOT, addr, &byte, 1, NULL);
+
+	return ret ? ret : byte;
+}
+
+/* How many of the first pages are where @place says, rights aside */
+static long hmm_count(int fd, const void *addr, size_t npages,
+		      unsigned int place)
+{
+	unsigned char *bytes = malloc(npages);
+	long count = 0;
+	size_t i;
+	int ret;
+
+	if (!bytes)
+		return -ENOMEM;
+	ret = hmm_call(fd, HMM_SNAPSHOT, addr, bytes, npages, NULL);
+	for (i = 0; i < npages; i++)
+		count += (bytes[i] & HMM_PROT_PLACE) == place;
+	free(bytes);
+	return ret ? ret : count;
+}
+
+/* The first page is read by one fault, and is then mapped. */
+TEST_F(hmm, read)
+{
+	struct hmm_cmd cmd;
+
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_READ, self->mem, self->buf,
+			      self->npages, &cmd));
+	EXPECT_EQ(self->npages, cmd.cpages);
+	EXPECT_EQ(1, cmd.faults);
+	EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_READ, self->mem, self->buf,
+			      self->npages, &cmd));
+	EXPECT_EQ(self->npages, cmd.cpages);
+	EXPECT_EQ(0, cmd.faults);
+}
+
+TEST_F(hmm, write)
+{
+	struct hmm_cmd cmd;
+
+	dm_fill(self->buf, self->len, SEED + 1);
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_WRITE, self->mem, self->buf,
+			      self->npages, &cmd));
+	EXPECT_EQ(self->npages, cmd.cpages);
+	EXPECT_EQ(1, cmd.faults);
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
+
+	/* One page in the middle, and no other. */
+	dm_fill_from(self->buf, self->page, SEED, 5);
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_WRITE, self->mem + 5 * self->page,
+			      self->buf, 1, &cmd));
+	EXPECT_EQ(0, dm_bad_from(self->mem + 5 * self->page, self->page, SEED,
+				 5));
+	dm_fill_from(self->mem + 5 * self->page, self->page, SEED + 1, 5);
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
+}
+
+TEST_F(hmm, migrate_there_and_back)
+{
+	struct hmm_cmd cmd;
+
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, &cmd));
+	EXPECT_EQ(self->npages, cmd.cpages);
+
+	/* The call answers with what the device has. */
+	EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+	EXPECT_EQ(self->npages, hmm_count(self->fd, self->mem, self->npages,
+					  place_local(&self->dm)));
+
+	/* Once more: the pages are there, and are read all the same. */
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, &cmd));
+	EXPECT_EQ(self->npages, cmd.cpages);
+
+	/* Back: a huge page that moves as one counts as one or as many. */
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_SYS, self->mem, NULL,
+			      self->npages, &cmd));
+	if (dm_large(&self->dm)) {
+		EXPECT_LE(1, cmd.cpages);
+		EXPECT_GE(self->npages, cmd.cpages);
+	} else {
+		EXPECT_EQ(self->npages, cmd.cpages);
+	}
+	EXPECT_EQ(self->npages, hmm_count(self->fd, self->mem, self->npages,
+					  HMM_PROT_NONE));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+
+	/* Nothing left to bring back. */
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_SYS, self->mem, NULL,
+			      self->npages, &cmd));
+	EXPECT_EQ(0, cmd.cpages);
+}
+
+TEST_F(hmm, migrate_hole)
+{
+	char *hole = dm_map(&self->dm, self->len);
+	struct hmm_cmd cmd;
+
+	ASSERT_NE(NULL, hole);
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, hole, self->buf,
+			      self->npages, &cmd));
+	EXPECT_EQ(self->npages, cmd.cpages);
+	EXPECT_TRUE(dm_zero(self->buf, self->len));
+	EXPECT_TRUE(dm_zero(hole, self->len));
+	munmap(hole, self->len);
+}
+
+/* Every value of a snapshot byte that needs no second device. */
+TEST_F(hmm, snapshot)
+{
+	unsigned int pmd = variant->backing.thp ? HMM_PROT_PMD : 0;
+	size_t page = self->page;
+	struct hmm_cmd cmd;
+	char *mem;
+
+	EXPECT_EQ(HMM_PROT_WRITE | pmd, hmm_where(self->fd, self->mem));
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, NULL));
+	pmd = dm_large(&self->dm) ? HMM_PROT_PMD : 0;
+	EXPECT_EQ(place_local(&self->dm) | HMM_PROT_WRITE | pmd,
+		  hmm_where(self->fd, self->mem));
+
+	/* Contents come back with the CPU's touch; then it is read-only. */
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	ASSERT_EQ(0, mprotect(self->mem + page, page, PROT_READ));
+	if (variant->backing.memory_type == DMIRROR_MEMORY_PRIVATE)
+		EXPECT_EQ(HMM_PROT_READ, hmm_where(self->fd, self->mem + page));
+
+	/* No right to read, and nothing mapped, are the same error. */
+	ASSERT_EQ(0, mprotect(self->mem + page, page, PROT_NONE));
+	EXPECT_EQ(HMM_PROT_ERROR, hmm_where(self->fd, self->mem + page));
+	ASSERT_EQ(0, munmap(self->mem + page, page));
+	EXPECT_EQ(HMM_PROT_ERROR, hmm_where(self->fd, self->mem + page));
+
+	/* Not touched, then touched by a read. A snapshot touches nothing. */
+	mem = dm_map_flags(4 * page, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS);
+	ASSERT_NE(NULL, mem);
+	EXPECT_EQ(HMM_PROT_NONE, hmm_where(self->fd, mem));
+	EXPECT_EQ(HMM_PROT_NONE, hmm_where(self->fd, mem));
+	EXPECT_EQ(0, dm_peek(mem));
+	EXPECT_EQ(HMM_PROT_ZERO | HMM_PROT_READ, hmm_where(self->fd, mem));
+
+	/* One byte a page, and no more than that is written. */
+	memset(self->buf, 0x77, self->page);
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_SNAPSHOT, mem, self->buf, 4, &cmd));
+	EXPECT_EQ(4, cmd.cpages);
+	EXPECT_EQ(HMM_PROT_NONE, self->buf[3]);
+	EXPECT_EQ(0x77, self->buf[4]);
+	munmap(mem, 4 * page);
+}
+
+/* Memory of another device: private looks empty, coherent is told as remote. */
+TEST_F(hmm, snapshot_remote)
+{
+	int other, number, expected = HMM_PROT_NONE, seen;
+
+	number = dm_find(variant->backing.memory_type, 1, &other);
+	if (number < 0)
+		SKIP(return, "there is only one device of this type");
+	close(other);
+	other = hmm_open(number);
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, hmm_call(other, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, NULL));
+	if (variant->backing.memory_type == DMIRROR_MEMORY_COHERENT)
+		expected = HMM_PROT_COHERENT_REMOTE | HMM_PROT_WRITE;
+	seen = hmm_where(self->fd, self->mem);
+	EXPECT_EQ(expected, seen & ~HMM_PROT_PMD);
+
+	/* It is not in this device's table, nor is it this one's to bring back. */
+	EXPECT_EQ(place_local(&self->dm),
+		  hmm_where(other, self->mem) & HMM_PROT_PLACE);
+	EXPECT_EQ(0, hmm_call(self->fd, HMM_TO_SYS, self->mem, NULL,
+			      self->npages, NULL));
+	EXPECT_EQ(place_local(&self->dm),
+		  hmm_where(other, self->mem) & HMM_PROT_PLACE);
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	close(other);
+}
+
+/* Exclusive access holds until the CPU touches the page. */
+TEST_F(hmm, exclusive)
+{
+	struct hmm_cmd cmd;
+
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_EXCLUSIVE, self->mem, self->buf,
+			      self->npages, &cmd));
+	EXPECT_EQ(self->npages, cmd.cpages);
+	EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+	EXPECT_EQ(-EPERM, hmm_call(self->fd, HMM_CHECK_EXCLUSIVE, self->mem,
+				   NULL, self->npages, NULL));
+	EXPECT_EQ(-EPERM, hmm_call(self->fd, HMM_CHECK_EXCLUSIVE, self->mem,
+				   NULL, 1, NULL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	EXPECT_EQ(0, hmm_call(self->fd, HMM_CHECK_EXCLUSIVE, self->mem, NULL,
+			      self->npages, NULL));
+}
+
+/* Two more ways to end it: a device write, and a migration of the memory. */
+TEST_F(hmm, exclusive_ends)
+{
+	dm_fill(self->buf, self->len, SEED + 1);
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_EXCLUSIVE, self->mem, self->buf,
+			      self->npages, NULL));
+	dm_fill(self->buf, self->len, SEED + 1);
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_WRITE, self->mem, self->buf,
+			      self->npages, NULL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
+	EXPECT_EQ(0, hmm_call(self->fd, HMM_CHECK_EXCLUSIVE, self->mem, NULL,
+			      self->npages, NULL));
+
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_EXCLUSIVE, self->mem, self->buf,
+			      self->npages, NULL));
+	EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED + 1));
+	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_DONTNEED));
+	EXPECT_EQ(0, hmm_call(self->fd, HMM_CHECK_EXCLUSIVE, self->mem, NULL,
+			      self->npages, NULL));
+	EXPECT_TRUE(dm_zero(self->mem, self->len));
+}
+
+/* Release brings everything of the device back, whoever it belongs to. */
+TEST_F(hmm, release)
+{
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, NULL));
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_RELEASE, self->mem, NULL, 1, NULL));
+	EXPECT_EQ(0, hmm_count(self->fd, self->mem, self->npages,
+			       place_local(&self->dm)));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+
+	/* The device is as useful as before. */
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, NULL));
+	EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_RELEASE, self->mem, NULL, 1, NULL));
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_RELEASE, self->mem, NULL, 1, NULL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* The next allocation fails, once: what could not move stays and is whole. */
+TEST_F(hmm, fail_alloc_to_device)
+{
+	struct hmm_cmd cmd;
+	int ret;
+
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_FLAGS, self->mem, NULL,
+			      HMM_FLAG_FAIL_ALLOC, NULL));
+	ret = hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+		       self->npages, &cmd);
+	if (dm_large(&self->dm)) {
+		/* It was the huge page that failed; small ones did instead. */
+		EXPECT_EQ(0, ret);
+		EXPECT_EQ(self->npages, cmd.cpages);
+		EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+	} else {
+		/* The one page that stayed is not in the device's table. */
+		EXPECT_EQ(-ENOENT, ret);
+		EXPECT_EQ(self->npages - 1,
+			  hmm_count(self->fd, self->mem, self->npages,
+				    place_local(&self->dm)));
+	}
+	EXPECT_EQ(0, dm_stuck(self->dm.fd, self->mem, self->len));
+
+	/* It was only once. */
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, NULL));
+	EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+TEST_F(hmm, fail_alloc_to_system)
+{
+	int ret;
+
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, NULL));
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_FLAGS, self->mem, NULL,
+			      HMM_FLAG_FAIL_ALLOC, NULL));
+	ret = hmm_call(self->fd, HMM_TO_SYS, self->mem, NULL, self->npages,
+		       NULL);
+	EXPECT_EQ(dm_large(&self->dm) ? 0 : -ENOMEM, ret);
+	EXPECT_EQ(0, dm_stuck(self->dm.fd, self->mem, self->len));
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_SYS, self->mem, NULL,
+			      self->npages, NULL));
+	EXPECT_EQ(0, hmm_count(self->fd, self->mem, self->npages,
+			       place_local(&self->dm)));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* A CPU fault whose allocation fails is tried again; the program lives on. */
+TEST_F(hmm, fail_alloc_in_cpu_fault)
+{
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, NULL));
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_FLAGS, self->mem, NULL,
+			      HMM_FLAG_FAIL_ALLOC, NULL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	dm_fill(self->mem, self->len, SEED + 1);
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
+}
+
+/*
+ * Errors
+ */
+
+/* Arguments that no ioctl accepts, and an ioctl that does not exist. */
+TEST_F(hmm, bad_ranges)
+{
+	static const unsigned long ioctls[] = {
+		HMM_READ, HMM_WRITE, HMM_TO_DEV, HMM_TO_SYS, HMM_SNAPSHOT,
+		HMM_EXCLUSIVE, HMM_CHECK_EXCLUSIVE, HMM_RELEASE, HMM_FLAGS,
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(ioctls); i++) {
+		EXPECT_EQ(-EINVAL, hmm_call(self->fd, ioctls[i], self->mem,
+					    self->buf, 0, NULL));
+		EXPECT_EQ(-EINVAL, hmm_call(self->fd, ioctls[i], self->mem + 8,
+					    self->buf, 1, NULL));
+		EXPECT_EQ(-EINVAL, hmm_call(self->fd, ioctls[i],
+					    (void *)-self->page, self->buf, 2,
+					    NULL));
+		/* So many pages that their bytes do not fit. */
+		EXPECT_EQ(-EINVAL, hmm_call(self->fd, ioctls[i], self->mem,
+					    self->buf, 1ULL << 52, NULL));
+		EXPECT_EQ(-EFAULT, dm_call(self->fd, ioctls[i], NULL));
+		EXPECT_EQ(-EFAULT, dm_call(self->fd, ioctls[i],
+					   (void *)0x1000));
+	}
+	EXPECT_EQ(-EINVAL, hmm_call(self->fd, HMM_IOC(9), self->mem, self->buf,
+				    1, NULL));
+	EXPECT_EQ(-EINVAL, hmm_call(self->fd, HMM_IOC(255), self->mem,
+				    self->buf, 1, NULL));
+	EXPECT_EQ(-EINVAL, hmm_call(self->fd, DMIRROR_IOC_READ, self->mem,
+				    self->buf, 1, NULL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* The structure is written back on success only, with both counts set. */
+TEST_F(hmm, outputs)
+{
+	struct hmm_cmd cmd = {
+		.addr = (uintptr_t)self->mem,
+		.ptr = (uintptr_t)self->buf,
+		.npages = 1,
+		.cpages = 77,
+		.faults = 78,
+	};
+
+	ASSERT_EQ(0, dm_call(self->fd, HMM_TO_SYS, &cmd));
+	EXPECT_EQ(0, cmd.cpages);
+	EXPECT_EQ(0, cmd.faults);
+	EXPECT_EQ((uintptr_t)self->mem, cmd.addr);
+	EXPECT_EQ(1, cmd.npages);
+
+	cmd.cpages = 77;
+	cmd.faults = 78;
+	cmd.npages = 0;
+	EXPECT_EQ(-EINVAL, dm_call(self->fd, HMM_READ, &cmd));
+	EXPECT_EQ(77, cmd.cpages);
+	EXPECT_EQ(78, cmd.faults);
+
+	cmd.npages = 1;
+	cmd.ptr = 0;
+	EXPECT_EQ(-EFAULT, dm_call(self->fd, HMM_READ, &cmd));
+	EXPECT_EQ(77, cmd.cpages);
+	EXPECT_EQ(78, cmd.faults);
+}
+
+TEST_F(hmm, bad_pointers)
+{
+	char *none = mmap(NULL, self->page, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, none);
+	EXPECT_EQ(-EFAULT, hmm_call(self->fd, HMM_READ, self->mem, none, 1,
+				    NULL));
+	EXPECT_EQ(-EFAULT, hmm_call(self->fd, HMM_WRITE, self->mem, none, 1,
+				    NULL));
+	EXPECT_EQ(-EFAULT, hmm_call(self->fd, HMM_TO_DEV, self->mem, none, 1,
+				    NULL));
+	EXPECT_EQ(-EFAULT, hmm_call(self->fd, HMM_EXCLUSIVE, self->mem, none, 1,
+				    NULL));
+	EXPECT_EQ(-EFAULT, hmm_call(self->fd, HMM_SNAPSHOT, self->mem, none, 1,
+				    NULL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	munmap(none, self->page);
+}
+
+/* Memory that cannot be read, or is not there. */
+TEST_F(hmm, unmapped)
+{
+	char *none = self->mem + 2 * self->page;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, i ? munmap(none, self->page) :
+			     mprotect(none, self->page, PROT_NONE));
+		EXPECT_EQ(-EFAULT, hmm_call(self->fd, HMM_READ, self->mem,
+					    self->buf, 4, NULL));
+		EXPECT_EQ(-EFAULT, hmm_call(self->fd, HMM_WRITE, none,
+					    self->buf, 1, NULL));
+		EXPECT_EQ(-EINVAL, hmm_call(self->fd, HMM_TO_DEV, self->mem,
+					    self->buf, 4, NULL));
+		EXPECT_EQ(-EINVAL, hmm_call(self->fd, HMM_TO_SYS, self->mem,
+					    NULL, 4, NULL));
+	}
+
+	/* What is left is whole, and readable. */
+	EXPECT_EQ(0, hmm_call(self->fd, HMM_READ, self->mem, self->buf, 2,
+			      NULL));
+	EXPECT_EQ(0, hmm_call(self->fd, HMM_READ, none + self->page, self->buf,
+			      1, NULL));
+	EXPECT_EQ(0, dm_bad_from(self->buf, self->page, SEED, 3));
+}
+
+TEST_F(hmm, read_only)
+{
+	ASSERT_EQ(0, mprotect(self->mem, self->len, PROT_READ));
+	EXPECT_EQ(-EPERM, hmm_call(self->fd, HMM_WRITE, self->mem, self->buf, 1,
+				   NULL));
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_READ, self->mem, self->buf,
+			      self->npages, NULL));
+	EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+	EXPECT_EQ(-EPERM, hmm_call(self->fd, HMM_WRITE, self->mem, self->buf, 1,
+				   NULL));
+
+	/* It migrates, and stays read-only there. */
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, NULL));
+	EXPECT_EQ(-EPERM, hmm_call(self->fd, HMM_WRITE, self->mem, self->buf, 1,
+				   NULL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* Shared memory never migrates: it is then not in the device's table. */
+TEST_F(hmm, shared_memory)
+{
+	char *shared = dm_map_flags(4 * self->page, -1, PROT_READ | PROT_WRITE,
+				    MAP_SHARED | MAP_ANONYMOUS);
+
+	ASSERT_NE(NULL, shared);
+	dm_fill(shared, 4 * self->page, SEED);
+	EXPECT_EQ(-ENOENT, hmm_call(self->fd, HMM_TO_DEV, shared, self->buf, 4,
+				    NULL));
+	EXPECT_EQ(0, hmm_call(self->fd, HMM_READ, shared, self->buf, 4, NULL));
+	EXPECT_EQ(0, dm_bad(self->buf, 4 * self->page, SEED));
+	dm_fill(self->buf, 4 * self->page, SEED + 1);
+	EXPECT_EQ(0, hmm_call(self->fd, HMM_WRITE, shared, self->buf, 4, NULL));
+	EXPECT_EQ(0, dm_bad(shared, 4 * self->page, SEED + 1));
+	munmap(shared, 4 * self->page);
+}
+
+/*
+ * This ABI cannot say that a file belongs to another process: an inherited
+ * file goes on mirroring the one that opened it, and errs when that is gone.
+ */
+TEST_F(hmm, inherited_file)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		/* The child changes its copy; the device sees the parent's. */
+		memset(self->mem, 0, self->len);
+		DM_CHECK(!hmm_call(self->fd, HMM_READ, self->mem, self->buf,
+				   self->npages, NULL));
+		DM_CHECK(!dm_bad(self->buf, self->len, SEED));
+		DM_CHECK(dm_zero(self->mem, self->len));
+		_exit(0);
+	}
+	EXPECT_EQ(0, dm_wait(pid));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+TEST_F(hmm, opener_has_exited)
+{
+	__u64 *word = dm_shared();
+	pid_t pid;
+	int fd;
+
+	ASSERT_NE(NULL, word);
+	pid = fork();
+	if (!pid) {
+		fd = hmm_open(self->dm.device);
+		DM_CHECK(fd >= 0);
+		DM_CHECK(!hmm_call(fd, HMM_TO_DEV, self->mem, self->buf,
+				   self->npages, NULL));
+		if (fork())
+			_exit(0);
+		dm_await(word, 1);
+		if (hmm_call(fd, HMM_READ, self->mem, self->buf, 1, NULL) ==
+		    -EFAULT &&
+		    hmm_call(fd, HMM_WRITE, self->mem, self->buf, 1, NULL) ==
+		    -EFAULT &&
+		    hmm_call(fd, HMM_TO_DEV, self->mem, self->buf, 1, NULL) ==
+		    -EINVAL &&
+		    hmm_call(fd, HMM_TO_SYS, self->mem, NULL, 1, NULL) ==
+		    -EINVAL &&
+		    hmm_call(fd, HMM_SNAPSHOT, self->mem, self->buf, 1, NULL) ==
+		    -EINVAL &&
+		    hmm_call(fd, HMM_EXCLUSIVE, self->mem, self->buf, 1,
+			     NULL) == -EINVAL)
+			dm_poke(word, 2);
+		else
+			dm_poke(word, 3);
+		_exit(0);
+	}
+	ASSERT_EQ(0, dm_wait(pid));
+	dm_poke(word, 1);
+	dm_await(word, 2);
+	EXPECT_EQ(2, dm_peek(word));
+}
+
+/* A mapping of the file is plain memory, one page of zeros after the other. */
+TEST_F(hmm, map_the_file)
+{
+	char *map = mmap(NULL, 4 * self->page, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, self->fd, 0);
+
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_TRUE(dm_zero(map, 4 * self->page));
+	EXPECT_EQ(0, hmm_where(self->fd, map) & HMM_PROT_PLACE);
+	dm_fill(map, 4 * self->page, SEED);
+	EXPECT_EQ(0, hmm_call(self->fd, HMM_READ, map, self->buf, 4, NULL));
+	EXPECT_EQ(0, dm_bad(self->buf, 4 * self->page, SEED));
+	munmap(map, 4 * self->page);
+}
+
+TEST_HARNESS_MAIN

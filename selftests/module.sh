@@ -1,0 +1,230 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Loading and unloading the driver: with memory on its devices, with files open,
+# with other parameters, and with parameters that it has to refuse.
+
+DIR=$(dirname "$0")
+. "$DIR/ktap_helpers.sh"
+
+MODULE=${DMIRROR_MODULE:-/lib/modules/dmirror.ko}
+HOLD=$DIR/dmirror_hold
+TMP=${TMPDIR:-/tmp}/dmirror-module.$$
+
+load() {
+	# Words of parameters, as many as there are
+	# shellcheck disable=SC2086
+	insmod "$MODULE" "$@" $COHERENT 2>"$TMP/insmod"
+}
+
+loaded() {
+	grep -q '^dmirror ' /proc/modules
+}
+
+unload() {
+	if loaded; then
+		rmmod dmirror 2>"$TMP/rmmod"
+	fi
+}
+
+# The parameters for coherent devices among those that the driver came with
+coherent_args() {
+	for arg in $DMIRROR_MODARGS; do
+		case $arg in
+		spm_*) echo "$arg" ;;
+		esac
+	done
+}
+
+value_of() {
+	for arg in $DMIRROR_MODARGS; do
+		case $arg in
+		"$1"=*) echo "${arg#*=}" ;;
+		esac
+	done
+}
+
+# wait_for FILE WORD: until the file has the word, or for ten seconds
+wait_for() {
+	tries=0
+	until grep -q "$2" "$1" 2>/dev/null; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 100 ] || return 1
+		sleep 0.1
+	done
+}
+
+start_holding() {
+	rm -f "$TMP/fifo" "$TMP/out"
+	mkfifo "$TMP/fifo"
+	"$HOLD" keep "$1" "$TMP/fifo" $2 >"$TMP/out" 2>&1 &
+	HOLDER=$!
+	wait_for "$TMP/out" ready
+}
+
+# Lets the holder look at its memory: 0 if it is all there
+stop_holding() {
+	echo go >"$TMP/fifo"
+	wait "$HOLDER"
+	status=$?
+	[ "$status" = 0 ] || sed 's/^/# /' "$TMP/out"
+	return "$status"
+}
+
+# Memory of a program that has closed its file stays when the driver goes.
+unload_with_memory() {
+	unload && load || return 1
+	[ -e "$1" ] || return 4
+	start_holding "$1" || return 1
+	unload
+	gone=$?
+	stop_holding && [ "$gone" = 0 ] && ! loaded
+}
+
+# An open file keeps the driver, and its devices go on working.
+unload_with_file() {
+	unload && load || return 1
+	start_holding /dev/dmirror0 file || return 1
+	rmmod dmirror 2>"$TMP/rmmod"
+	busy=$?
+	[ -e /dev/dmirror0 ] && loaded && [ "$busy" != 0 ] || return 1
+	stop_holding && unload
+}
+
+unload_leaves_nothing() {
+	unload || return 1
+	for node in /dev/dmirror* /dev/hmm_dmirror* /sys/kernel/debug/dmirror \
+			/sys/class/dmirror; do
+		[ ! -e "$node" ] || { echo "# left: $node"; return 1; }
+	done
+	if grep -qi dmirror /proc/iomem /proc/devices /proc/misc; then
+		grep -i dmirror /proc/iomem /proc/devices /proc/misc | sed 's/^/# /'
+		return 1
+	fi
+	load
+}
+
+reload_often() {
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		unload && load || return 1
+	done
+}
+
+with_parameters() {
+	COHERENT= ; unload
+	load private_devices=3 private_size=16 || return 1
+	[ -e /dev/dmirror2 ] && [ ! -e /dev/dmirror3 ] || return 1
+	[ -e /dev/hmm_dmirror2 ] && [ ! -e /dev/hmm_dmirror3 ] || return 1
+	[ "$("$HOLD" size /dev/dmirror2)" = 16 ] || return 1
+	unload
+	load private_devices=1 private_size=1 || return 1
+	[ ! -e /dev/dmirror1 ] && [ "$("$HOLD" size /dev/dmirror0)" = 1 ]
+}
+
+without_hmm_abi() {
+	COHERENT= ; unload
+	load hmm_abi=0 || return 1
+	[ -e /dev/dmirror0 ] && [ ! -e /dev/hmm_dmirror0 ] || return 1
+	unload
+	load hmm_abi=1 || return 1
+	[ -e /dev/hmm_dmirror0 ]
+}
+
+full_device() {
+	COHERENT= ; unload
+	load private_size=2 || return 1
+	"$HOLD" full /dev/dmirror0 && "$HOLD" full /dev/dmirror1
+}
+
+# refused WORDS PARAMETER...: the driver does not load, says so with an error
+# that names the first of the words (a parameter), and leaves nothing behind
+refused() {
+	words=$1
+	shift
+	COHERENT= ; unload
+	dmesg | wc -l >"$TMP/before"
+	if load "$@"; then
+		echo "# loaded with $*"
+		return 1
+	fi
+	dmesg | tail -n +"$(($(cat "$TMP/before") + 1))" >"$TMP/log"
+	for word in $words; do
+		if ! grep -i dmirror "$TMP/log" | grep -q "$word"; then
+			echo "# no message with $word for $*:"
+			sed 's/^/# /' "$TMP/log" "$TMP/insmod"
+			return 1
+		fi
+	done
+	! loaded && [ ! -e /dev/dmirror0 ] && [ ! -e /dev/hmm_dmirror0 ] &&
+		! grep -qi dmirror /proc/iomem /proc/devices || return 1
+
+	# It loads the next time.
+	load
+}
+
+# The first System RAM above 1 MiB
+system_ram() {
+	sed -n 's/^\([0-9a-f]*\)-[0-9a-f]* : System RAM$/0x\1/p' /proc/iomem |
+		sed -n '$p'
+}
+
+# check NAME FUNCTION ARGUMENT...
+check() {
+	name=$1
+	shift
+	"$@"
+	case $? in
+	0) ktap_test_pass "$name" ;;
+	4) ktap_test_skip "$name: no coherent device: spm_addr_dev0 and spm_addr_dev1 are not given" ;;
+	*)
+		loaded && grep '^dmirror ' /proc/modules | sed 's/^/# /'
+		ktap_test_fail "$name"
+		;;
+	esac
+	COHERENT=$(coherent_args)
+}
+
+mkdir -p "$TMP"
+COHERENT=$(coherent_args)
+ktap_print_header
+
+if [ ! -e "$MODULE" ]; then
+	ktap_skip_all "there is no module $MODULE to load"
+	exit "$KSFT_SKIP"
+fi
+
+SPM0=$(value_of spm_addr_dev0)
+SPM1=$(value_of spm_addr_dev1)
+: "${SPM0:=0x40000000}" "${SPM1:=0x50000000}"
+
+ktap_set_plan 19
+check unload_with_memory.private unload_with_memory /dev/dmirror0
+check unload_with_memory.coherent unload_with_memory /dev/dmirror2
+check unload_with_file unload_with_file
+check unload_leaves_nothing unload_leaves_nothing
+check reload_often reload_often
+check with_parameters with_parameters
+check without_hmm_abi without_hmm_abi
+check full_device full_device
+check refused.too_many_devices refused private_devices private_devices=17
+check refused.no_memory refused private_size private_size=0
+check refused.absurd_size refused private_size private_size=4294967295
+check refused.only_first_spm refused spm_addr_dev1 "spm_addr_dev0=$SPM0"
+check refused.only_second_spm refused spm_addr_dev0 "spm_addr_dev1=$SPM1"
+check refused.overlapping_spm refused spm_addr_dev1 \
+	"spm_addr_dev0=$SPM0" "spm_addr_dev1=$SPM0"
+check refused.overlapping_spm_size refused spm_addr_dev1 \
+	"spm_addr_dev0=$SPM0" "spm_addr_dev1=$SPM1" spm_size=512
+check refused.unaligned_spm refused spm_addr_dev0 \
+	"spm_addr_dev0=$(printf '0x%x' $((SPM0 + 4096)))" "spm_addr_dev1=$SPM1"
+check refused.no_spm_size refused spm_size \
+	"spm_addr_dev0=$SPM0" "spm_addr_dev1=$SPM1" spm_size=0
+check refused.system_ram refused spm_addr_dev0 \
+	"spm_addr_dev0=$(system_ram)" "spm_addr_dev1=$SPM1"
+check refused.no_such_value refused "" private_devices=many
+
+# As it was found
+unload
+# shellcheck disable=SC2086
+insmod "$MODULE" $DMIRROR_MODARGS || ktap_print_msg "cannot load the driver again"
+rm -rf "$TMP"
+ktap_finished
