@@ -18,6 +18,7 @@
 #include <linux/numa.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
+#include <kunit/visibility.h>
 
 #include "dmirror.h"
 
@@ -33,7 +34,12 @@ static void block_file(struct dmirror_devmem *devmem,
 		list_move_tail(&block->link, &devmem->full);
 }
 
-static long pages_take(struct dmirror_devmem *devmem, unsigned int order)
+/*
+ * Take 1 << order pages, whole blocks for large folios; the number of the first
+ * in the device's memory, or -1.
+ */
+VISIBLE_IF_KUNIT long dmirror_pages_take(struct dmirror_devmem *devmem,
+					 unsigned int order)
 {
 	struct list_head *list = &devmem->empty;
 	unsigned int nr = 1U << order;
@@ -60,9 +66,11 @@ out:
 	spin_unlock_irqrestore(&devmem->lock, flags);
 	return page;
 }
+EXPORT_SYMBOL_IF_KUNIT(dmirror_pages_take);
 
-static void pages_return(struct dmirror_devmem *devmem, unsigned long page,
-			 unsigned int order)
+VISIBLE_IF_KUNIT void dmirror_pages_return(struct dmirror_devmem *devmem,
+					   unsigned long page,
+					   unsigned int order)
 {
 	unsigned long index = page % DMIRROR_BLOCK_PAGES;
 	unsigned int nr = 1U << order;
@@ -79,6 +87,7 @@ static void pages_return(struct dmirror_devmem *devmem, unsigned long page,
 	block_file(devmem, block);
 	spin_unlock_irqrestore(&devmem->lock, flags);
 }
+EXPORT_SYMBOL_IF_KUNIT(dmirror_pages_return);
 
 /*
  * The last reference is gone. Runs in atomic context, under a page table lock
@@ -90,8 +99,8 @@ static void dmirror_devmem_folio_free(struct folio *folio)
 	struct dmirror_devmem *devmem =
 		container_of(page_pgmap(page), struct dmirror_devmem, pagemap);
 
-	pages_return(devmem, page_to_pfn(page) - devmem->first_pfn,
-		     folio_order(folio));
+	dmirror_pages_return(devmem, page_to_pfn(page) - devmem->first_pfn,
+			     folio_order(folio));
 }
 
 static const struct dev_pagemap_ops dmirror_pagemap_ops = {
@@ -150,12 +159,12 @@ struct folio *dmirror_devmem_alloc(struct dmirror_device *dev,
 	struct folio *folio;
 	long page;
 
-	page = pages_take(devmem, order);
+	page = dmirror_pages_take(devmem, order);
 	if (page < 0)
 		goto full;
 
 	if (dmirror_hw_populate(&dev->hw, PFN_PHYS((u64)page))) {
-		pages_return(devmem, page, order);
+		dmirror_pages_return(devmem, page, order);
 		goto full;
 	}
 
@@ -271,7 +280,8 @@ static void release_range(struct dev_pagemap *pagemap)
 	release_mem_region(pagemap->range.start, range_len(&pagemap->range));
 }
 
-static int blocks_init(struct dmirror_devmem *devmem, u64 size)
+VISIBLE_IF_KUNIT int dmirror_blocks_init(struct dmirror_devmem *devmem,
+					 u64 size)
 {
 	unsigned long i;
 
@@ -288,6 +298,7 @@ static int blocks_init(struct dmirror_devmem *devmem, u64 size)
 		list_add_tail(&devmem->blocks[i].link, &devmem->empty);
 	return 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(dmirror_blocks_init);
 
 /**
  * dmirror_devmem_init() - give a device its memory
@@ -306,7 +317,7 @@ int dmirror_devmem_init(struct dmirror_device *dev, u64 start, u64 size)
 	void *base;
 	int ret;
 
-	ret = blocks_init(devmem, size);
+	ret = dmirror_blocks_init(devmem, size);
 	if (ret)
 		return ret;
 

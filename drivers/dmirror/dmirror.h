@@ -165,7 +165,10 @@ struct dmirror_svm {
 	atomic64_t invalidations;
 };
 
-/* Whether a huge page can move to this device as one folio. */
+/*
+ * Whether a huge page can move to this device as one folio. mm cannot migrate
+ * coherent memory that one PMD maps back, so that is kept in pages.
+ */
 static inline bool dmirror_has_large_folios(const struct dmirror_device *dev)
 {
 	return MIGRATE_PFN_COMPOUND && IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
@@ -249,6 +252,12 @@ void dmirror_devmem_open(struct dmirror_device *dev);
 bool dmirror_devmem_fail_once(struct dmirror_devmem *devmem);
 struct dmirror_device *dmirror_page_device(const struct page *page);
 u64 dmirror_page_offset(const struct page *page);
+#if IS_ENABLED(CONFIG_KUNIT)
+int dmirror_blocks_init(struct dmirror_devmem *devmem, u64 size);
+long dmirror_pages_take(struct dmirror_devmem *devmem, unsigned int order);
+void dmirror_pages_return(struct dmirror_devmem *devmem, unsigned long page,
+			  unsigned int order);
+#endif
 
 /* debugfs.c */
 void dmirror_debugfs_init(void);

@@ -182,17 +182,16 @@ static struct folio *alloc_system(const struct migration *m, unsigned long i,
 static bool place(struct migration *m, unsigned long head, unsigned long i,
 		  unsigned int order)
 {
-	struct folio *folio;
+	struct folio *folio = NULL;
 
 	if (dmirror_devmem_fail_once(&m->dev->devmem))
 		return false;
-	if (m->target == DMIRROR_TARGET_DEVICE)
-		folio = dmirror_devmem_alloc(m->dev, order);
-	else
+	if (m->target == DMIRROR_TARGET_SYSTEM)
 		folio = alloc_system(m, i, order);
+	else if (!order || dmirror_has_large_folios(m->dev))
+		folio = dmirror_devmem_alloc(m->dev, order);
 	if (!folio)
 		return false;
-
 	m->args.dst[i] = migrate_pfn(folio_pfn(folio)) |
 			 (order ? MIGRATE_PFN_COMPOUND : 0);
 	add_segment(m, folio_page(folio, 0), source_page(m, head, i),
@@ -361,16 +360,12 @@ static void migration_run(struct migration *m)
 static unsigned long select_source(const struct dmirror_device *dev,
 				   enum dmirror_target target)
 {
-	/* mm cannot move coherent memory that one PMD maps: keep it in pages. */
-	if (dev->type == DMIRROR_MEMORY_COHERENT)
-		return target == DMIRROR_TARGET_DEVICE ?
-			MIGRATE_VMA_SELECT_SYSTEM :
-			MIGRATE_VMA_SELECT_DEVICE_COHERENT;
-
-	return MIGRATE_VMA_SELECT_COMPOUND |
-		(target == DMIRROR_TARGET_DEVICE ?
-			MIGRATE_VMA_SELECT_SYSTEM :
-			MIGRATE_VMA_SELECT_DEVICE_PRIVATE);
+	if (target == DMIRROR_TARGET_DEVICE)
+		return MIGRATE_VMA_SELECT_SYSTEM | MIGRATE_VMA_SELECT_COMPOUND;
+	if (dev->type == DMIRROR_MEMORY_PRIVATE)
+		return MIGRATE_VMA_SELECT_DEVICE_PRIVATE |
+		       MIGRATE_VMA_SELECT_COMPOUND;
+	return MIGRATE_VMA_SELECT_DEVICE_COHERENT;
 }
 
 /* mmap_lock is held, and stays held until mm is done with the batch. */
