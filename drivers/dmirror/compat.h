@@ -16,8 +16,13 @@
 #include <linux/highmem.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
+
+/* The namespace is a string since 6.13. */
+#undef MODULE_IMPORT_NS
+#define MODULE_IMPORT_NS(ns)		MODULE_INFO(import_ns, ns)
 
 /* Nothing is ever collected, and so nothing is ever migrated, as one folio. */
 #define MIGRATE_PFN_COMPOUND		0UL

@@ -16,19 +16,6 @@
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
-#if !IS_ENABLED(CONFIG_DEVICE_PRIVATE)
-#error "dmirror needs a kernel with CONFIG_DEVICE_PRIVATE=y (and ZONE_DEVICE, MEMORY_HOTPLUG, MEMORY_HOTREMOVE)"
-#endif
-#if !IS_ENABLED(CONFIG_HMM_MIRROR)
-#error "dmirror needs a kernel with CONFIG_HMM_MIRROR=y; nothing offers it in menuconfig: build with CONFIG_TEST_HMM=m or CONFIG_DRM_NOUVEAU_SVM=y"
-#endif
-#if !IS_ENABLED(CONFIG_MMU_NOTIFIER)
-#error "dmirror needs a kernel with CONFIG_MMU_NOTIFIER=y; CONFIG_HMM_MIRROR selects it"
-#endif
-#if !IS_ENABLED(CONFIG_MIGRATION)
-#error "dmirror needs a kernel with CONFIG_MIGRATION=y"
-#endif
-
 #define MAX_PRIVATE	16
 #define MAX_COHERENT	2
 
