@@ -14,10 +14,23 @@ apt_use() {
 	local dir=$CACHE/apt/$1
 	APT_OPTIONS=(-o APT::Sandbox::User=root)
 	[ "$1" != system ] || return 0
+	apt_private "$1" "$dir"
+	if [ -z "$(find "$dir/updated" -mtime "-$APT_MAX_AGE_DAYS" 2>/dev/null)" ]; then
+		say "asking Debian's archive ($1) for its packages"
+		quietly "$dir/update.log" apt-get "${APT_OPTIONS[@]}" \
+			-o APT::Update::Error-Mode=any update
+		touch "$dir/updated"
+	fi
+}
+
+apt_private() {
+	local dir=$2
 	mkdir -p "$dir/none" "$dir/lists/partial" "$dir/cache/archives/partial"
 	case $1 in
 	sid)	apt_sources "$MIRROR sid" ;;
-	stable)	apt_sources "$MIRROR bookworm" "$SECURITY bookworm-security" "$MIRROR trixie" ;;
+	sid-source) apt_sources "$MIRROR sid" | sed 's/^deb/deb-src/' ;;
+	stable)	apt_sources "$MIRROR bookworm" "$SECURITY bookworm-security" \
+			"$MIRROR trixie" ;;
 	esac >"$dir/sources.list"
 	touch "$dir/status"
 	APT_OPTIONS+=(
@@ -27,11 +40,6 @@ apt_use() {
 		-o Dir::Cache="$dir/cache" -o APT::Architecture=amd64 -o APT::Architectures=amd64
 		-o Acquire::Languages=none
 	)
-	if [ -z "$(find "$dir/updated" -mtime "-$APT_MAX_AGE_DAYS" 2>/dev/null)" ]; then
-		say "asking Debian's archive ($1) for its kernels"
-		quietly "$dir/update.log" apt-get "${APT_OPTIONS[@]}" -o APT::Update::Error-Mode=any update
-		touch "$dir/updated"
-	fi
 }
 
 apt_sources() {
@@ -40,13 +48,15 @@ apt_sources() {
 
 # apt_candidate PACKAGE: its newest version in the selected set, or nothing.
 apt_candidate() {
-	apt-cache "${APT_OPTIONS[@]}" policy "$1" | sed -n 's/^  Candidate: //p' | grep -vx '(none)' || :
+	apt-cache "${APT_OPTIONS[@]}" policy "$1" |
+		sed -n 's/^  Candidate: \([^(].*\)/\1/p'
 }
 
 # apt_depends PACKAGE: names it depends on, one a line.
 apt_depends() {
 	apt-cache "${APT_OPTIONS[@]}" depends --no-recommends --no-suggests --no-conflicts \
-		--no-breaks --no-replaces --no-enhances "$1" | sed -n 's/^ *|\{0,1\}\(Pre\)\{0,1\}Depends: //p'
+		--no-breaks --no-replaces --no-enhances "$1" |
+		sed -nE 's/^[ |]*(Pre)?Depends: //p'
 }
 
 # apt_fetch PACKAGE VERSION: downloads it unless the cache has it; prints the file.

@@ -5,15 +5,15 @@
 # The guest talks through virtio-serial ports, each of which is a file here: results (KTAP),
 # stdout and stderr (of a program), verdict. The console is the kernel's alone.
 
-MODARGS="spm_addr_dev0=0x40000000 spm_addr_dev1=0x50000000"
+MODARGS="spm_addr_dev0=0x40000000 spm_addr_dev1=0x60000000 spm_size=512"
 
 # panic_on_warn and oops=panic: a kernel that has complained is not to be trusted any more.
 # memmap: memory for the coherent devices. hugepages: the hmm-tests of 6.1 and 6.12 find
 # theirs only if there are some.
 CMDLINE="console=ttyS0 panic=-1 panic_on_warn=1 oops=panic transparent_hugepage=always
-	memmap=512M\$0x40000000 hugepages=16 printk.devkmsg=on"
+	memmap=1G\$0x40000000 hugepages=16 kunit.enable=1 printk.devkmsg=on"
 
-# new_vm NAME: a folder for one VM's files, V_DIR; those of earlier ones are removed.
+# new_vm NAME: a folder for the files of a VM, V_DIR; those of earlier ones are removed.
 new_vm() {
 	local dir
 	for dir in "$G_DIR/$1"-*; do
@@ -21,6 +21,7 @@ new_vm() {
 	done
 	V_DIR=$G_DIR/$1-$$
 	mkdir -p "$V_DIR"
+	mv "$G_DIR/initramfs.$$" "$V_DIR/guest.cpio"
 	touch "$V_DIR"/{console,results,stdout,stderr,verdict}
 }
 
@@ -32,11 +33,11 @@ boot() {
 	mkdir -p "$V_DIR/job"
 	printf 'export DMIRROR_MODARGS="%s"\n%s\n' "$MODARGS" "$job" >"$V_DIR/job/job"
 	pack "$V_DIR/job" >"$V_DIR/job.cpio"
-	cat "$G_DIR/initramfs" "$V_DIR/job.cpio" "$@" >"$V_DIR/initramfs"
+	cat "$V_DIR/guest.cpio" "$V_DIR/job.cpio" "$@" >"$V_DIR/initramfs"
 	# shellcheck disable=SC2046,SC2086 # lists of words
 	timeout --foreground -k 5 "$limit" qemu-system-x86_64 \
 		-nodefaults -no-user-config -no-reboot -display none \
-		-M q35 -m 4G -smp 2 $(accelerator) \
+		-M q35 -m 5G -smp 2 $(accelerator) \
 		-kernel "$K_IMAGE" -initrd "$V_DIR/initramfs" -append "$(xargs <<<"$CMDLINE")" \
 		-serial "${V_CONSOLE:-file:$V_DIR/console}" \
 		-device virtio-serial-pci $(ports results stdout stderr verdict) \
@@ -49,7 +50,8 @@ boot() {
 ports() {
 	local name
 	for name; do
-		echo "-chardev file,id=$name,path=$V_DIR/$name -device virtserialport,chardev=$name,name=$name"
+		echo "-chardev file,id=$name,path=$V_DIR/$name"
+		echo "-device virtserialport,chardev=$name,name=$name"
 	done
 }
 
@@ -84,7 +86,7 @@ accelerator() {
 # say_death: why there is no verdict, with the last words of the kernel.
 say_death() {
 	local why="the VM died"
-	! grep -q '^timed out' "$V_DIR/verdict" || why="the VM $(cat "$V_DIR/verdict") and was stopped"
+	! grep -q '^timed out' "$V_DIR/verdict" || why="the VM $(cat "$V_DIR/verdict")"
 	say "$why; the end of its console ($V_DIR/console):"
 	cat "$V_DIR/qemu.log" >&2
 	tail -n 40 "$V_DIR/console" | tr -d '\r' >&2

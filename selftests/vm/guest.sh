@@ -3,17 +3,24 @@
 # What goes into the VM: the driver and the tests, built for the selected kernel in a copy
 # under out/, so that one checkout serves several kernels. Sourced after kernel.sh.
 
-BUILT=(--exclude='*.o' --exclude='*.ko' --exclude='*.mod' --exclude='*.mod.c' --exclude='.*.cmd'
-	--exclude=modules.order --exclude=Module.symvers)
+# What a build in the checkout itself leaves there, and a copy does not want.
+BUILT=(--exclude='*.'{o,ko,mod,mod.c,cmd} --exclude={modules.order,Module.symvers})
 
-# build_guest: sets G_DIR, where things are built, and makes $G_DIR/initramfs.
+# build_guest driver|tests: sets G_DIR, where things are built, and makes its initramfs: the
+# driver, and the tests if asked for.
 build_guest() {
+	local root=$OUT/$K_NAME/root
 	G_DIR=$OUT/$K_NAME
 	lock "$G_DIR/lock"
 	fresh_for_kernel
 	build_driver
-	build_tests
-	build_initramfs
+	rm -rf "$root"
+	copy_driver "$root"
+	if [ "$1" = tests ]; then
+		build_tests
+		copy_tests "$root/tests"
+	fi
+	pack "$root" >"$G_DIR/initramfs.$$"
 	unlock
 }
 
@@ -27,11 +34,8 @@ fresh_for_kernel() {
 build_driver() {
 	mkdir -p "$G_DIR/driver"
 	rsync -a --delete "${BUILT[@]}" "$TOP/drivers" "$TOP/include" "$G_DIR/driver/"
-	make -s -j"$(nproc)" -C "$K_BUILD" M="$G_DIR/driver/drivers/dmirror" modules \
-		>"$G_DIR/driver.log" 2>&1 </dev/null || {
-		cat "$G_DIR/driver.log" >&2
-		die "the driver does not build for Linux $K_NAME"
-	}
+	quietly "$G_DIR/driver.log" \
+		make -s -j"$(nproc)" -C "$K_BUILD" M="$G_DIR/driver/drivers/dmirror" modules
 	grep -E '(warning|error):' "$G_DIR/driver.log" >&2 || :
 }
 
@@ -44,11 +48,9 @@ build_tests() {
 	local target
 	mkdir -p "$G_DIR/tests"
 	for target in all hmm-tests; do
-		make -s -C "$TOP/selftests" KSRC="$K_SRC" OUTPUT="$G_DIR/tests" \
-			HMM_TIMEOUT_FACTOR="$(timeout_factor)" "$target" >"$G_DIR/tests.log" 2>&1 </dev/null || {
-			tail -n 30 "$G_DIR/tests.log" >&2
-			die "the tests do not build for Linux $K_NAME"
-		}
+		quietly "$G_DIR/tests.log" \
+			make -s -C "$TOP/selftests" KSRC="$K_SRC" OUTPUT="$G_DIR/tests" \
+			HMM_TIMEOUT_FACTOR="$(timeout_factor)" "$target"
 	done
 }
 
@@ -56,20 +58,21 @@ test_programs() {
 	make -s -C "$TOP/selftests" KSRC="$K_SRC" list-programs
 }
 
-build_initramfs() {
-	local root=$G_DIR/root name
-	rm -rf "$root"
-	mkdir -p "$root"/{bin,dev,proc,sys,tmp,root,tests,lib/modules}
-	cp "$VM/init" "$root/init"
-	cp /bin/busybox "$root/bin/"
-	ln -s busybox "$root/bin/sh"
-	find "$G_DIR/driver/drivers/dmirror" -name '*.ko' -exec cp -t "$root/lib/modules" {} +
-	# Shell tests print KTAP with the kernel's helpers, which 6.1 does not have yet.
-	cp "$(newest_tool tools/testing/selftests/kselftest/ktap_helpers.sh)" "$root/tests/"
+copy_driver() {
+	mkdir -p "$1"/{bin,dev,proc,sys,tmp,root,tests,lib/modules}
+	cp "$VM/init" "$1/init"
+	cp /bin/busybox "$1/bin/"
+	ln -s busybox "$1/bin/sh"
+	find "$G_DIR/driver/drivers/dmirror" -name '*.ko' -exec cp -t "$1/lib/modules" {} +
+}
+
+# Shell tests print KTAP with the kernel's helpers, which 6.1 does not have yet.
+copy_tests() {
+	local name
+	cp "$(newest_tool tools/testing/selftests/kselftest/ktap_helpers.sh)" "$1/"
 	for name in hmm-tests dmirror_tour $(test_programs); do
-		cp "$(first_of "$G_DIR/tests/$name" "$TOP/selftests/$name")" "$root/tests/"
+		cp "$(first_of "$G_DIR/tests/$name" "$TOP/selftests/$name")" "$1/"
 	done
-	pack "$root" >"$G_DIR/initramfs"
 }
 
 first_of() {

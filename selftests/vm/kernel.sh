@@ -8,20 +8,47 @@
 
 # select_kernel NAME DEBUG: gets that kernel ready. Sets
 #   K_NAME   what it is called in out/ and in messages
-#   K_SRC    its source     K_BUILD  what modules are built against     K_IMAGE  what QEMU boots
+#   K_SRC    its source
+#   K_BUILD  what modules are built against
+#   K_IMAGE  what QEMU boots
 select_kernel() {
-	K_NAME=$1
+	if [ "$1" = stock ]; then
+		[ "$2" = 0 ] || die "KERNEL=stock is built by Debian and has no debug variant;" \
+			"use KERNEL=latest DEBUG=1"
+		K_NAME=stock
+		K_DEBUG=0
+		stock_kernel
+	else
+		find_kernel "$1" "$2" gcc
+		build_kernel
+	fi
+}
+
+# prepare_kernel NAME DEBUG COMPILER: only so far that a module can be compiled against it.
+prepare_kernel() {
+	find_kernel "$@"
+	[ ! -e "$K_BUILD/stamp" ] && [ ! -e "$K_BUILD/prepared" ] || return 0
+	lock "$K_BUILD.lock"
+	configure_kernel
+	quietly "$K_BUILD/prepare.log" \
+		make -C "$K_SRC" O="$K_BUILD" CC="$K_CC" -j"$(nproc)" modules_prepare
+	touch "$K_BUILD/prepared"
+	unlock
+}
+
+find_kernel() {
 	K_DEBUG=$2
-	[ "$K_DEBUG" = 0 ] || K_NAME=$1-debug
-	case $1-$2 in
-	stock-1)	die "KERNEL=stock is built by Debian and has no debug variant; use KERNEL=latest DEBUG=1" ;;
-	stock-0)	stock_kernel; return ;;
-	6.1-* | 6.12-*)	kernel_source "linux-source-$1" system stable ;;
-	latest-*)	kernel_source "$(newest_source)" sid ;;
+	K_CC=$3
+	K_NAME=$1
+	[ "$2" = 0 ] || K_NAME=$1-debug
+	case $1 in
+	6.1 | 6.12)	kernel_source "linux-source-$1" system stable ;;
+	latest)		kernel_source "$(newest_source)" sid ;;
 	*)		die "there is no KERNEL=$1; there are stock, 6.1, 6.12 and latest" ;;
 	esac
-	need_build_space
-	build_kernel "$1" "$2"
+	read -ra K_CONFIG -d '' < <(fragments "$1" "$2") || :
+	K_BUILD=$CACHE/build/${K_SRC##*/}-$K_NAME-$(build_key)
+	K_IMAGE=$K_BUILD/arch/x86/boot/bzImage
 }
 
 need_build_space() {
@@ -74,7 +101,7 @@ unpack_deb() {
 		tar -xJ -C "$2" --strip-components=1
 }
 
-# fragments NAME DEBUG: the files that configure it, the strongest last.
+# fragments NAME DEBUG: the files that configure it.
 fragments() {
 	echo "$VM/config/base.config" "$VM/config/$1.config"
 	[ "$2" = 0 ] || echo "$VM/config/debug.config"
@@ -85,49 +112,57 @@ options() {
 	grep -hE '^(CONFIG_|# CONFIG_[A-Z0-9_]+ is not set)' "$@"
 }
 
+build_key() {
+	{ options "${K_CONFIG[@]}" | sort; compiler; } | sha256sum | cut -c 1-10
+}
+
+# Its version; for gcc, as before there was another.
+compiler() {
+	"$K_CC" -dumpfullversion 2>/dev/null || "$K_CC" --version
+}
+
 build_kernel() {
-	local files key objects
-	read -ra files -d '' < <(fragments "$1" "$2") || :
-	key=$({ options "${files[@]}" | sort; gcc -dumpfullversion; } | sha256sum | cut -c 1-10)
-	K_BUILD=$CACHE/build/${K_SRC##*/}-$K_NAME-$key
-	K_IMAGE=$K_BUILD/arch/x86/boot/bzImage
+	# Good enough for a percentage: 6.1 has some fewer, 7.2 some more.
+	local objects=1700
 	[ ! -e "$K_BUILD/stamp" ] || return 0
+	need_build_space
 	lock "$K_BUILD.lock"
 	if [ ! -e "$K_BUILD/stamp" ]; then
-		mkdir -p "$K_BUILD"
-		configure_kernel "${files[@]}"
-		# Good enough for a percentage: 6.1 has some fewer, 7.2 some more.
-		objects=1700
+		configure_kernel
 		with_progress "building Linux ${K_SRC##*/} ($K_NAME)" \
 			"echo \$(grep -c '^  [A-Z]' '$K_BUILD/build.log') of about $objects steps" \
-			"$K_BUILD/build.log" make -C "$K_SRC" O="$K_BUILD" -j"$(nproc)" bzImage modules
+			"$K_BUILD/build.log" \
+			make -C "$K_SRC" O="$K_BUILD" -j"$(nproc)" bzImage modules
 		touch "$K_BUILD/stamp"
 	fi
 	unlock
 }
 
-# configure_kernel FILE...: the options of the files on allnoconfig, with the kernel's own
-# merge script. (Not on tinyconfig: its SLUB_TINY takes KASAN away.)
+# configure_kernel: K_CONFIG's options on allnoconfig, with the kernel's own merge script. (Not
+# on tinyconfig: its SLUB_TINY takes KASAN away.)
 configure_kernel() {
+	mkdir -p "$K_BUILD"
 	: >"$K_BUILD/base"
-	( cd "$K_SRC" && KCONFIG_CONFIG=$K_BUILD/.config quietly "$K_BUILD/config.log" \
-		scripts/kconfig/merge_config.sh -n -O "$K_BUILD" "$K_BUILD/base" "$@" )
-	check_options "$@"
+	(
+		cd "$K_SRC" || exit
+		KCONFIG_CONFIG=$K_BUILD/.config MAKEFLAGS="CC=$K_CC" \
+		quietly "$K_BUILD/config.log" scripts/kconfig/merge_config.sh -n -O "$K_BUILD" \
+			"$K_BUILD/base" "${K_CONFIG[@]}"
+	)
+	check_options
 }
 
-# check_options FILE...: every option that was asked for is in the .config; an option that
-# depends on one that is off disappears without a word otherwise.
+# Every option that was asked for is in the .config: one that depends on an option that is off
+# disappears without a word otherwise. Where two files differ the later one counts.
 check_options() {
-	local line option lost=
-	while read -r line; do
-		option=$(grep -oE 'CONFIG_[A-Z0-9_]+' <<<"$line" | head -n 1)
-		[ "$line" = "$(options "$@" | grep -w "$option" | tail -n 1)" ] || continue
-		grep -qxF -- "$line" "$K_BUILD/.config" || option_is_absent "$line" || lost+="$line; "
-	done < <(options "$@")
-	[ -z "$lost" ] || die "Linux $K_NAME does not take these options: $lost(see $K_BUILD/.config)"
-}
-
-# An option that is to be off is also off where it does not exist or cannot be seen.
-option_is_absent() {
-	[ "${1%is not set}" != "$1" ] && ! grep -q "^$(cut -d ' ' -f 2 <<<"$1")=" "$K_BUILD/.config"
+	local option line lost=
+	for option in $(options "${K_CONFIG[@]}" | grep -oE 'CONFIG_[A-Z0-9_]+' | sort -u); do
+		line=$(options "${K_CONFIG[@]}" | grep -w "$option" | tail -n 1)
+		case $line in
+		"#"*)	! grep -q "^$option=" "$K_BUILD/.config" ;;
+		*)	grep -qxF "$line" "$K_BUILD/.config" ;;
+		esac || lost+="$line; "
+	done
+	[ -z "$lost" ] || die "Linux $K_NAME does not take these options: $lost" \
+		"see $K_BUILD/.config"
 }

@@ -21,7 +21,7 @@ die() { say "$*"; exit 1; }
 quietly() {
 	local log=$1; shift
 	if ! "$@" >"$log" 2>&1 </dev/null; then
-		tail -n 20 "$log" >&2
+		tail -n 40 "$log" >&2
 		die "failed: ${*:0:4} ... (whole log: $log)"
 	fi
 }

@@ -4,13 +4,16 @@
 
 BUILD_PACKAGES="gcc make libc6-dev flex bison bc libelf-dev libssl-dev python3 pahole
 	rsync xz-utils lz4 cpio debian-archive-keyring ca-certificates"
+# 7.2 takes no clang older than 15; Debian 12 and 13 both have this one.
+CLANG=clang-19
 VM_PACKAGES="qemu-system-x86 busybox-static"
-LINT_PACKAGES="sparse coccinelle clang lld llvm shellcheck g++ perl python3-ply python3-git codespell"
+LINT_PACKAGES="perl coccinelle $CLANG shellcheck g++ git"
 
 missing_packages() {
 	local p
 	for p; do
-		dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null | grep -qx installed || echo "$p"
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] ||
+			echo "$p"
 	done
 }
 
@@ -18,9 +21,9 @@ missing_packages() {
 need() {
 	local missing
 	command -v apt-get >/dev/null || die \
-		"this command takes kernels and tools from Debian's archive with apt, and there is no" \
-		"apt here. Elsewhere build the module alone, with 'make KDIR=<kernel build folder>'," \
-		"which needs gcc or clang, make and that kernel's headers; the VM needs: $*"
+		"this command takes kernels and tools from Debian's archive with apt, which" \
+		"is not here. Build the module alone, with 'make KDIR=<kernel build folder>':" \
+		"that needs gcc or clang, make and the kernel's headers. This needs: $*"
 	missing=$(missing_packages "$@" | xargs)
 	[ -n "$missing" ] || return 0
 	[ "$(id -u)" = 0 ] ||

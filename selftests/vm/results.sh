@@ -17,7 +17,7 @@ split_results() {
 
 # What a kernel that is well does not print. A name, then what to look for; the first fits.
 KERNEL_COMPLAINTS="
-lockdep   WARNING: (possible|suspicious|bad|inconsistent|nested|lock)|locking correctness validator
+lockdep   WARNING: (possible|suspicious|bad|inconsistent|nested|lock)|correctness validator
 kasan     KASAN:
 ubsan     UBSAN:
 hung_task blocked for more than|lockup|detected (expedited )?stalls

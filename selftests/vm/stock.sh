@@ -31,7 +31,8 @@ stock_unusable() {
 
 # What follows "linux-headers-" in the package that linux-headers-amd64 stands for.
 stock_release() {
-	apt_depends linux-headers-amd64 | sed -n 's/^linux-headers-\([0-9].*-amd64\)$/\1/p' | head -n 1
+	apt_depends linux-headers-amd64 | sed -n 's/^linux-headers-\([0-9].*-amd64\)$/\1/p' |
+		head -n 1
 }
 
 # The source of exactly this kernel: structs may differ in another one.
@@ -40,8 +41,8 @@ stock_source() {
 	version=$(apt_candidate "linux-headers-$1")
 	package=$(newest_source)
 	[ "$(apt_candidate "$package")" = "$version" ] ||
-		die "Debian's archive is being updated: it has the kernel $version but another $package;" \
-		    "try again tomorrow, or use KERNEL=latest"
+		die "Debian's archive is being updated: it has the kernel $version but another" \
+			"$package; try again tomorrow, or use KERNEL=latest"
 	unpack_source "$package" "$version"
 }
 
@@ -57,7 +58,8 @@ prepare_stock() {
 		"$K_BUILD/.config"
 	with_progress "preparing to build modules for $release" \
 		"tail -n 1 '$K_BUILD/build.log' | cut -c 1-50" \
-		"$K_BUILD/build.log" make -C "$K_SRC" O="$K_BUILD" -j"$(nproc)" olddefconfig modules_prepare
+		"$K_BUILD/build.log" \
+		make -C "$K_SRC" O="$K_BUILD" -j"$(nproc)" olddefconfig modules_prepare
 	[ "$(cat "$K_BUILD/include/config/kernel.release")" = "$release" ] ||
 		die "the source makes $(cat "$K_BUILD/include/config/kernel.release"), not $release"
 	touch "$K_BUILD/stamp"
@@ -73,9 +75,9 @@ stock_image() {
 	local package deb
 	for package in $(kernel_packages linux-image-amd64 | grep -F -- "$1" | sort); do
 		deb=$(apt_fetch "$package" "$(apt_candidate "$package")")
-		if dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards '*/vmlinuz*' >"$K_IMAGE" 2>/dev/null; then
-			return
-		fi
+		dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards '*/vmlinuz*' \
+			>"$K_IMAGE" 2>/dev/null || continue
+		return
 	done
 	die "no package of Debian's kernel $1 contains its vmlinuz"
 }

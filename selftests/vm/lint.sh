@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# The checks of make lint. Each prints what it has to complain about, and nothing when all is
+# well. Sourced after kernel.sh, with the newest kernel's source in TOOLS.
+
+# files PATTERN...: those of the repository, committed or not yet.
+files() {
+	git -C "$TOP" ls-files -co --exclude-standard --deduplicate -- "$@" | while read -r name; do
+		[ ! -e "$TOP/$name" ] || echo "$TOP/$name"
+	done
+}
+
+# TRACE_EVENT has a layout of its own, which checkpatch does not know.
+lint_checkpatch() {
+	local patch=("$TOOLS/scripts/checkpatch.pl" --strict --no-tree --no-summary)
+	patch+=(-q --terse -f)
+	files '*.[ch]' '*.sh' | grep -v '/trace\.h$' | xargs -n 1 perl "${patch[@]}"
+	files '*/trace.h' |
+		xargs -r perl "${patch[@]}" --ignore OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT
+}
+
+lint_kernel_doc() {
+	local names
+	read -ra names -d '' < <(files 'drivers/*.[ch]' 'include/*.h') || :
+	"$TOOLS/scripts/kernel-doc" -none -Wall -Werror "${names[@]}"
+}
+
+lint_shellcheck() {
+	local names
+	read -ra names -d '' < <(files '*' | xargs grep -lE '^#!/bin/(ba)?sh') || :
+	# The guest's files are not where the scripts look for them.
+	shellcheck -x -e SC1091 "${names[@]}"
+	# What one part sets and another uses is no mistake.
+	read -ra names -d '' < <(files "$VM/*.sh") || :
+	shellcheck -e SC2034,SC2153,SC2154 "${names[@]}"
+}
+
+# lint_coccicheck: the kernel's semantic patches. It prints each finding as file:line:.
+lint_coccicheck() {
+	prepare_kernel latest 1 gcc
+	copy_driver_source
+	make -C "$K_BUILD" M="$L_DIR" MODE=report J="$(nproc)" coccicheck 2>&1 |
+		grep -E "^($L_DIR|\./|drivers).*:[0-9]+|coccicheck failed|rror:" | sed "s|$L_DIR/||"
+}
+
+# The structs of the ABI: no holes, the same layout for 32 and 64 bits, C90 and C++.
+lint_uapi() {
+	local header=$TOP/include/uapi/linux/dmirror.h bits
+	local flags=(-Wall -Wextra -Werror -Wpadded -I/usr/include/x86_64-linux-gnu)
+	L_DIR=$OUT/lint
+	gcc -std=c90 "${flags[@]}" -fsyntax-only -x c "$header"
+	g++ "${flags[@]}" -fsyntax-only -x c++ "$header"
+	for bits in 32 64; do
+		uapi_structs "$header" |
+			gcc "-m$bits" -g "${flags[@]}" -c -x c - -o "$L_DIR/uapi$bits.o"
+		pahole "$L_DIR/uapi$bits.o" >"$L_DIR/uapi$bits"
+	done
+	grep -nE 'hole|padding' "$L_DIR/uapi64" || :
+	diff "$L_DIR/uapi32" "$L_DIR/uapi64"
+}
+
+# Types that nothing uses leave no debugging information.
+uapi_structs() {
+	echo "#include \"$1\""
+	sed -n 's/^struct \([a-z0-9_]*\) {.*/struct \1 v_\1;/p' "$1"
+}
+
+copy_driver_source() {
+	L_DIR=$OUT/lint/$K_NAME-$K_CC/drivers/dmirror
+	rm -rf "$OUT/lint/$K_NAME-$K_CC"
+	mkdir -p "$OUT/lint/$K_NAME-$K_CC"
+	rsync -a "${BUILT[@]}" "$TOP/drivers" "$TOP/include" "$OUT/lint/$K_NAME-$K_CC/"
+}
+
+# lint_build KERNEL COMPILER [VARIABLE=...]: the driver with W=1. Before the kernel itself is
+# built there is no list of its symbols, so modpost knows none.
+lint_build() {
+	local no_symbols='modpost: .* undefined!|Symbol info of vmlinux|Module.symvers. is missing'
+	no_symbols+='|may not have dependencies|You may get many unresolved|You can set KBUILD_MODP'
+	no_symbols+='|if you want to proceed at your own risk'
+	prepare_kernel "$1" 1 "$2"
+	copy_driver_source
+	make -s -j"$(nproc)" -C "$K_BUILD" M="$L_DIR" CC="$2" W=1 KBUILD_MODPOST_WARN=1 "${@:3}" \
+		modules 2>&1 | grep -vE "$no_symbols" | sed "s|$L_DIR/||"
+}
+
+# Linux 7.2 needs a sparse that knows __typeof_unqual__, newer than Debian 12's or 13's: it is
+# built from sid's source package, in a few seconds.
+newest_sparse() {
+	local dir
+	apt_use sid
+	dir=$CACHE/build/sparse-$(apt_candidate sparse)
+	if [ ! -x "$dir/sparse" ]; then
+		apt_use sid-source
+		rm -rf "$dir"
+		mkdir -p "$dir/source"
+		(
+			cd "$dir/source" || exit
+			quietly ../fetch.log \
+				apt-get "${APT_OPTIONS[@]}" source --download-only sparse
+			tar -xf ./*.orig.tar.* --strip-components=1
+			quietly ../build.log make -j"$(nproc)" sparse
+			cp sparse ..
+		)
+	fi
+	echo "$dir/sparse"
+}
