@@ -410,6 +410,13 @@ static inline int hmm_call(int fd, unsigned long request, const void *addr,
 	return dm_call(fd, request, out);
 }
 
+/* Takes back what HMM_FLAG_FAIL_ALLOC asked for, if nothing failed since */
+static inline void hmm_clear_flags(int fd)
+{
+	hmm_call(fd, HMM_FLAGS, NULL, NULL, ~(__u64)HMM_FLAG_FAIL_ALLOC & 0xff,
+		 NULL);
+}
+
 /*
  * Memory with a pattern: every page differs from every other, and its last
  * word is the sum of the others, so that a page that is torn, moved or stale
@@ -608,6 +615,28 @@ static inline bool dm_large(const struct dm *dm)
 {
 	return dm->backing.thp &&
 	       dm->query.capabilities & DMIRROR_CAP_LARGE_FOLIO;
+}
+
+/*
+ * Whether this kernel can migrate a huge page that is mapped page by page.
+ * Before large folios could go to devices, only one that is mapped as a whole
+ * could be split for it: such memory is busy then. Tried, not looked up.
+ */
+static inline bool dm_splits(const struct dm *dm)
+{
+	struct dmirror_migrate m = { 0 };
+	char *p;
+
+	if (!dm->backing.thp)
+		return true;
+	p = dm_alloc(dm, DM_HUGE, 1);
+	if (!p)
+		return false;
+	mprotect(p, dm->page, PROT_READ);
+	dm_migrate_raw(dm->fd, p + dm->page, dm->page, DMIRROR_TARGET_DEVICE,
+		       &m);
+	munmap(p, DM_HUGE);
+	return m.moved != 0;
 }
 
 /*

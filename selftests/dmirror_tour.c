@@ -27,6 +27,8 @@ static void check(const char *what, bool right)
 
 static char letter(const struct dmirror_page *p)
 {
+	if (p->flags & DMIRROR_PAGE_EXCLUSIVE)
+		return 'X';
 	switch (p->place) {
 	case DMIRROR_PLACE_SYSTEM:
 		return p->flags & DMIRROR_PAGE_WRITE ? 'S' : 's';
@@ -37,7 +39,7 @@ static char letter(const struct dmirror_page *p)
 	case DMIRROR_PLACE_REMOTE:
 		return 'R';
 	}
-	return p->flags & DMIRROR_PAGE_EXCLUSIVE ? 'X' : '.';
+	return '.';
 }
 
 /* A character for every @unit pages: '*' where they differ */
@@ -275,7 +277,10 @@ int main(void)
 	      !dm_bad_from(small + len / 2, len / 2, SEED, PAGES / 2));
 	show_counters();
 
-	title("All of it back, and the file closed.");
+	title("All of it there once more, and back by one call.");
+	check("there", !dm_to_device(dm.fd, small, len) &&
+	      (!large || !dm_to_device(dm.fd, large, DM_HUGE)));
+	maps();
 	check("back", !dm_to_system(dm.fd, small, len) &&
 	      (!large || !dm_to_system(dm.fd, large, DM_HUGE)));
 	maps();

@@ -66,6 +66,7 @@ FIXTURE_SETUP(hmm)
 
 FIXTURE_TEARDOWN(hmm)
 {
+	hmm_clear_flags(self->fd);
 	free(self->buf);
 	munmap(self->mem, self->len);
 	close(self->fd);

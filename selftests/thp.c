@@ -59,8 +59,10 @@ FIXTURE_TEARDOWN(thp)
 {
 	free(self->buf);
 	munmap(self->mem, DM_HUGE);
-	if (self->hmm >= 0)
+	if (self->hmm >= 0) {
+		hmm_clear_flags(self->hmm);
 		close(self->hmm);
+	}
 	close(self->fd);
 }
 
@@ -343,11 +345,16 @@ TEST_F(thp, collapse)
 TEST_F(thp, mapped_by_pages)
 {
 	char *p = self->mem + 9 * self->page;
+	bool splits = dm_splits(&self->dm);
+	struct dmirror_migrate m;
 
 	ASSERT_EQ(0, mprotect(p, self->page, PROT_READ));
 	ASSERT_EQ(0, mprotect(p, self->page, PROT_READ | PROT_WRITE));
-	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, DM_HUGE));
-	EXPECT_TRUE(dm_all(self->fd, self->mem, DM_HUGE, DMIRROR_PLACE_LOCAL));
+	ASSERT_EQ(0, dm_migrate_raw(self->fd, self->mem, DM_HUGE,
+				    DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(DM_HUGE, splits ? m.moved : m.busy);
+	EXPECT_EQ(m.moved / self->page,
+		  dm_count(self->fd, self->mem, DM_HUGE, DMIRROR_PLACE_LOCAL));
 	EXPECT_EQ(0, dm_bad(self->mem, DM_HUGE, SEED));
 }
 
