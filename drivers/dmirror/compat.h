@@ -38,6 +38,11 @@ static inline struct folio *dmirror_vma_alloc_folio(gfp_t gfp, int order,
 #undef vma_alloc_folio
 #define vma_alloc_folio dmirror_vma_alloc_folio
 
+#ifndef kzalloc_obj	/* 6.12 got them in a stable release */
+#define kzalloc_obj(obj, gfp)		kzalloc(sizeof(obj), gfp)
+#define kvmalloc_obj(obj, gfp)		kvmalloc(sizeof(obj), gfp)
+#endif
+
 static inline struct dev_pagemap *page_pgmap(const struct page *page)
 {
 	return page->pgmap;
@@ -51,14 +56,14 @@ static inline void zone_device_folio_init(struct folio *folio,
 }
 
 /* The callback takes a page here: define one that calls the driver's. */
+void __dmirror_devmem_folio_free(struct folio *folio);
 #define folio_free	page_free
 #define dmirror_devmem_folio_free(arg)					\
-	__dmirror_devmem_folio_free(arg);				\
-	static void dmirror_devmem_folio_free(struct page *page)	\
+	dmirror_devmem_folio_free(struct page *page)			\
 	{								\
 		__dmirror_devmem_folio_free(page_folio(page));		\
 	}								\
-	static void __dmirror_devmem_folio_free(arg)
+	void __dmirror_devmem_folio_free(arg)
 
 static inline int migrate_device_pfns(unsigned long *pfns, unsigned long npages)
 {

@@ -83,7 +83,7 @@ struct dmirror_block {
 /**
  * struct dmirror_devmem - a device's memory as ZONE_DEVICE pages
  * @pagemap: what mm knows of it; its owner is the struct dmirror_device
- * @lock: protects all that follows; a leaf, taken with interrupts off
+ * @lock: protects all that follows
  * @blocks: one for each block of memory, @nr_blocks of them
  * @nr_blocks: set once
  * @first_pfn: of block 0, set once
@@ -96,7 +96,7 @@ struct dmirror_block {
  */
 struct dmirror_devmem {
 	struct dev_pagemap pagemap;
-	/* private: */
+	/* Protects what follows; a leaf, taken with interrupts off. */
 	spinlock_t lock;
 	struct dmirror_block *blocks;
 	unsigned long nr_blocks;
@@ -116,7 +116,7 @@ struct dmirror_devmem {
  * @hw: the hardware
  * @devmem: its memory
  * @counters: what it has done
- * @evict_lock: one evicts at a time; outermost, never taken by a fault
+ * @evict_lock: held by who evicts
  * @evict_batch: what it works with, protected by @evict_lock
  * @misc: /dev/dmirrorN
  * @hmm_misc: /dev/hmm_dmirrorN, if there is one
@@ -132,6 +132,7 @@ struct dmirror_device {
 	struct dmirror_hw hw;
 	struct dmirror_devmem devmem;
 	struct dmirror_counters counters;
+	/* One evicts at a time. Outermost, never taken by a fault. */
 	struct mutex evict_lock;
 	struct dmirror_batch *evict_batch;
 	struct miscdevice misc;
@@ -171,7 +172,8 @@ struct dmirror_svm {
  */
 static inline bool dmirror_has_large_folios(const struct dmirror_device *dev)
 {
-	return MIGRATE_PFN_COMPOUND && IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
+	return MIGRATE_PFN_COMPOUND != 0 &&
+	       IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
 	       dev->type == DMIRROR_MEMORY_PRIVATE;
 }
 

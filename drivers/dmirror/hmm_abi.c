@@ -23,6 +23,7 @@
 #include "dmirror.h"
 
 #define BOUNCE_SIZE	SZ_64K
+#define MMAP_PAGES_MAX	(SZ_16M >> PAGE_SHIFT)
 
 struct hmm_cmd {
 	__u64 addr;
@@ -372,6 +373,8 @@ static int dmirror_hmm_mmap(struct file *file, struct vm_area_struct *vma)
 	struct page *page;
 	int ret;
 
+	if (vma_pages(vma) > MMAP_PAGES_MAX)
+		return -EINVAL;
 	for (addr = vma->vm_start; addr < vma->vm_end; addr += PAGE_SIZE) {
 		if (fatal_signal_pending(current))
 			return -EINTR;

@@ -374,7 +374,7 @@ static int ioctl_snapshot(struct dmirror_svm *svm, union ioctl_arg *arg)
 	if (ret)
 		return ret;
 
-	batch = kvmalloc(sizeof(*batch), GFP_KERNEL_ACCOUNT);
+	batch = kvmalloc_obj(*batch, GFP_KERNEL_ACCOUNT);
 	if (!batch)
 		return -ENOMEM;
 	while (addr < end) {
@@ -401,51 +401,43 @@ static int ioctl_snapshot(struct dmirror_svm *svm, union ioctl_arg *arg)
 /**
  * struct ioctl_entry - an ioctl
  * @cmd: its number, with the size of the structure that this driver knows
- * @size: of that structure
- * @min_size: of its first version, the least that is accepted
+ * @min_size: of the structure's first version, the least that is accepted
  * @func: does it, with the structure copied in; copies nothing out
  */
 struct ioctl_entry {
 	unsigned int cmd;
-	size_t size;
 	size_t min_size;
 	int (*func)(struct dmirror_svm *svm, union ioctl_arg *arg);
 };
 
 #define IOCTL(_cmd, _struct, _last, _func)				\
-	[_IOC_NR(_cmd)] = {						\
-		.cmd	  = (_cmd) + BUILD_BUG_ON_ZERO(sizeof(_struct) >	\
-						       sizeof(union ioctl_arg)), \
-		.size	  = sizeof(_struct),				\
-		.min_size = offsetofend(_struct, _last),		\
+	{								\
+		.cmd	  = _cmd,					\
+		.min_size = offsetofend(struct _struct, _last),		\
 		.func	  = _func,					\
 	}
 
 static const struct ioctl_entry ioctls[] = {
-	IOCTL(DMIRROR_IOC_QUERY, struct dmirror_query, copy_errors,
-	      ioctl_query),
-	IOCTL(DMIRROR_IOC_MIGRATE, struct dmirror_migrate, fault_addr,
-	      ioctl_migrate),
-	IOCTL(DMIRROR_IOC_READ, struct dmirror_rw, faults, ioctl_read),
-	IOCTL(DMIRROR_IOC_WRITE, struct dmirror_rw, faults, ioctl_write),
-	IOCTL(DMIRROR_IOC_FILL, struct dmirror_fill, faults, ioctl_fill),
-	IOCTL(DMIRROR_IOC_COPY, struct dmirror_copy, faults, ioctl_copy),
-	IOCTL(DMIRROR_IOC_ATOMIC, struct dmirror_atomic, fault_addr,
-	      ioctl_atomic),
-	IOCTL(DMIRROR_IOC_SNAPSHOT, struct dmirror_snapshot, done,
-	      ioctl_snapshot),
+	IOCTL(DMIRROR_IOC_QUERY, dmirror_query, copy_errors, ioctl_query),
+	IOCTL(DMIRROR_IOC_MIGRATE, dmirror_migrate, fault_addr, ioctl_migrate),
+	IOCTL(DMIRROR_IOC_READ, dmirror_rw, faults, ioctl_read),
+	IOCTL(DMIRROR_IOC_WRITE, dmirror_rw, faults, ioctl_write),
+	IOCTL(DMIRROR_IOC_FILL, dmirror_fill, faults, ioctl_fill),
+	IOCTL(DMIRROR_IOC_COPY, dmirror_copy, faults, ioctl_copy),
+	IOCTL(DMIRROR_IOC_ATOMIC, dmirror_atomic, fault_addr, ioctl_atomic),
+	IOCTL(DMIRROR_IOC_SNAPSHOT, dmirror_snapshot, done, ioctl_snapshot),
 };
 
 /* A newer program's number differs only in the size of its structure. */
 static const struct ioctl_entry *find_ioctl(unsigned int cmd)
 {
 	unsigned int size_mask = _IOC_SIZEMASK << _IOC_SIZESHIFT;
-	const struct ioctl_entry *entry;
+	unsigned int i;
 
-	if (_IOC_NR(cmd) >= ARRAY_SIZE(ioctls))
-		return NULL;
-	entry = &ioctls[_IOC_NR(cmd)];
-	return (cmd ^ entry->cmd) & ~size_mask ? NULL : entry;
+	for (i = 0; i < ARRAY_SIZE(ioctls); i++)
+		if (!((cmd ^ ioctls[i].cmd) & ~size_mask))
+			return &ioctls[i];
+	return NULL;
 }
 
 static long dmirror_ioctl(struct file *file, unsigned int cmd,
@@ -467,7 +459,7 @@ static long dmirror_ioctl(struct file *file, unsigned int cmd,
 		return -EINVAL;
 	if (size > PAGE_SIZE)
 		return -E2BIG;
-	ret = copy_struct_from_user(&arg, entry->size, user, size);
+	ret = copy_struct_from_user(&arg, _IOC_SIZE(entry->cmd), user, size);
 	if (ret)
 		return ret;
 	/* It may have changed in between; the first answer counts. */
@@ -478,7 +470,7 @@ static long dmirror_ioctl(struct file *file, unsigned int cmd,
 	ret = current->mm == svm->mm ? entry->func(svm, &arg) : -EXDEV;
 	mmput(svm->mm);
 
-	if (copy_to_user(user, &arg, min_t(size_t, size, entry->size)))
+	if (copy_to_user(user, &arg, min(size, _IOC_SIZE(entry->cmd))))
 		return -EFAULT;
 	return ret;
 }

@@ -169,7 +169,7 @@ static int add_device(enum dmirror_memory_type type, u64 start, u64 size)
 	struct dmirror_device *dev;
 	int ret;
 
-	dev = kzalloc(sizeof(*dev), GFP_KERNEL);
+	dev = kzalloc_obj(*dev, GFP_KERNEL);
 	if (!dev)
 		return -ENOMEM;
 	dev->id = nr_devices;

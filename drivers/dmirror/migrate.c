@@ -509,7 +509,7 @@ int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
 	u64 addr = start;
 	int ret = 0;
 
-	batch = kvmalloc(sizeof(*batch), GFP_KERNEL_ACCOUNT);
+	batch = kvmalloc_obj(*batch, GFP_KERNEL_ACCOUNT);
 	if (!batch)
 		return -ENOMEM;
 
@@ -552,7 +552,7 @@ static vm_fault_t fault_block(struct vm_fault *vmf, struct dmirror_device *dev)
 	struct dmirror_batch *batch;
 	struct migration m;
 
-	batch = kvmalloc(sizeof(*batch), GFP_KERNEL | __GFP_NOWARN);
+	batch = kvmalloc_obj(*batch, GFP_KERNEL | __GFP_NOWARN);
 	if (!batch)
 		return ret;
 	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, batch);
@@ -708,6 +708,6 @@ int dmirror_evict_all(struct dmirror_device *dev, bool unloading)
 int dmirror_evict_prepare(struct dmirror_device *dev)
 {
 	mutex_init(&dev->evict_lock);
-	dev->evict_batch = kvmalloc(sizeof(*dev->evict_batch), GFP_KERNEL);
+	dev->evict_batch = kvmalloc_obj(*dev->evict_batch, GFP_KERNEL);
 	return dev->evict_batch ? 0 : -ENOMEM;
 }

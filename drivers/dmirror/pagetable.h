@@ -8,13 +8,14 @@
 #ifndef DMIRROR_PAGETABLE_H
 #define DMIRROR_PAGETABLE_H
 
+#include <linux/bits.h>
 #include <linux/gfp_types.h>
 #include <linux/mm.h>
 #include <linux/types.h>
 
 /* A block is the large page of the device and of the CPU: 2 MiB on x86. */
 #define DMIRROR_BLOCK_ORDER	(PMD_SHIFT - PAGE_SHIFT)
-#define DMIRROR_BLOCK_PAGES	(1UL << DMIRROR_BLOCK_ORDER)
+#define DMIRROR_BLOCK_PAGES	BIT(DMIRROR_BLOCK_ORDER)
 #define DMIRROR_BLOCK_SIZE	PMD_SIZE
 #define DMIRROR_BLOCK_MASK	PMD_MASK
 
@@ -31,7 +32,7 @@
 #define DPTE_ADDR_MASK		(BIT_ULL(62) - PAGE_SIZE)
 
 #define DPT_BITS		(PAGE_SHIFT - 3)
-#define DPT_ENTRIES		(1U << DPT_BITS)
+#define DPT_ENTRIES		BIT(DPT_BITS)
 #define DPT_VA_BITS		57
 #define DPT_LEVELS		DIV_ROUND_UP(DPT_VA_BITS - PAGE_SHIFT, DPT_BITS)
 

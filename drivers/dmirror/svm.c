@@ -83,7 +83,7 @@ void dmirror_svm_teach_lockdep(void)
 	if (!IS_ENABLED(CONFIG_LOCKDEP) || !current->mm)
 		return;
 
-	svm = kzalloc(sizeof(*svm), GFP_KERNEL);
+	svm = kzalloc_obj(*svm, GFP_KERNEL);
 	if (!svm)
 		return;
 	svm_lock_init(svm);
@@ -112,7 +112,7 @@ struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev)
 	if (!current->mm)
 		return ERR_PTR(-EINVAL);
 
-	svm = kzalloc(sizeof(*svm), GFP_KERNEL_ACCOUNT);
+	svm = kzalloc_obj(*svm, GFP_KERNEL_ACCOUNT);
 	if (!svm)
 		return ERR_PTR(-ENOMEM);
 	svm->dev = dev;
