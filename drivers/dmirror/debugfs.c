@@ -31,8 +31,15 @@ static void add_fault_injection(void)
 {
 	fault_create_debugfs_attr("fail_copy", root, &fail_copy);
 }
+
+/* Else nothing could turn it off for the eviction that is to come. */
+static void stop_fault_injection(void)
+{
+	fail_copy.probability = 0;
+}
 #else
 static void add_fault_injection(void) { }
+static void stop_fault_injection(void) { }
 #endif
 
 static void show(struct seq_file *m, const char *name, const atomic64_t *value)
@@ -62,15 +69,26 @@ static int counters_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(counters);
 
+static void add_device(struct dmirror_device *dev)
+{
+	struct dentry *dir = debugfs_create_dir(dev->name, root);
+
+	debugfs_create_file("counters", 0444, dir, dev, &counters_fops);
+}
+
 /**
  * dmirror_debugfs_init() - make the driver's directory
  *
- * Context: module init; may sleep.
+ * Context: module init, when all devices are there; may sleep.
  */
 void dmirror_debugfs_init(void)
 {
+	unsigned int i;
+
 	root = debugfs_create_dir("dmirror", NULL);
 	add_fault_injection();
+	for (i = 0; i < dmirror_device_count(); i++)
+		add_device(dmirror_device_get(i));
 }
 
 /**
@@ -81,17 +99,5 @@ void dmirror_debugfs_init(void)
 void dmirror_debugfs_exit(void)
 {
 	debugfs_remove(root);
-}
-
-/**
- * dmirror_debugfs_add() - add a device's directory
- * @dev: the device
- *
- * Context: may sleep.
- */
-void dmirror_debugfs_add(struct dmirror_device *dev)
-{
-	dev->debugfs = debugfs_create_dir(dev->name, root);
-	debugfs_create_file("counters", 0444, dev->debugfs, dev,
-			    &counters_fops);
+	stop_fault_injection();
 }

@@ -129,6 +129,30 @@ struct dmirror_device *dmirror_page_device(const struct page *page)
 }
 
 /**
+ * dmirror_pfn_device() - whose memory a page was when its pfn was noted
+ * @pfn: any pfn
+ *
+ * For pages that may be gone, split or somebody else's by now: goes by the
+ * number alone.
+ *
+ * Context: a file is open, or none was yet.
+ * Return: the device, NULL if the page is not memory of this driver.
+ */
+struct dmirror_device *dmirror_pfn_device(unsigned long pfn)
+{
+	unsigned int i;
+
+	for (i = 0; i < dmirror_device_count(); i++) {
+		struct dmirror_device *dev = dmirror_device_get(i);
+
+		if (pfn >= dev->devmem.first_pfn &&
+		    pfn - dev->devmem.first_pfn < PHYS_PFN(dev->hw.size))
+			return dev;
+	}
+	return NULL;
+}
+
+/**
  * dmirror_page_offset() - where a page is in its device's memory
  * @page: a page for which dmirror_page_device() names a device
  *

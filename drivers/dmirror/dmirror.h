@@ -36,7 +36,6 @@
 #include "hw.h"
 #include "pagetable.h"
 
-struct dentry;
 struct dmirror_batch;
 struct seq_file;
 
@@ -122,7 +121,6 @@ struct dmirror_devmem {
  * @hmm_misc: /dev/hmm_dmirrorN, if there is one
  * @name: of @misc
  * @hmm_name: of @hmm_misc
- * @debugfs: its directory
  *
  * Lives from module init to module exit. Files hold the module, not the device.
  */
@@ -139,7 +137,18 @@ struct dmirror_device {
 	struct miscdevice hmm_misc;
 	char name[DMIRROR_NAME_LEN];
 	char hmm_name[DMIRROR_NAME_LEN];
-	struct dentry *debugfs;
+};
+
+/**
+ * struct dmirror_claim - a page that is being made device-exclusive
+ * @link: in the list of struct dmirror_svm
+ * @addr: the page
+ * @lost: somebody else changed the page meanwhile
+ */
+struct dmirror_claim {
+	struct list_head link;
+	u64 addr;
+	bool lost;
 };
 
 /**
@@ -150,8 +159,7 @@ struct dmirror_device {
  * @lock: held for writing to change the page table, for reading while the
  *	device's engines use what it maps
  * @pt: the device's page table, protected by @lock
- * @foreign: counts the invalidations that were not made by this mirror asking
- *	for exclusive access, protected by @lock
+ * @claims: pages that are being made exclusive just now, protected by @lock
  * @faults: batches faulted in for the device
  * @invalidations: notifier callbacks
  */
@@ -161,7 +169,7 @@ struct dmirror_svm {
 	struct mmu_interval_notifier notifier;
 	struct rw_semaphore lock;
 	struct dmirror_pt pt;
-	unsigned long foreign;
+	struct list_head claims;
 	atomic64_t faults;
 	atomic64_t invalidations;
 };
@@ -175,6 +183,13 @@ static inline bool dmirror_has_large_folios(const struct dmirror_device *dev)
 	return MIGRATE_PFN_COMPOUND != 0 &&
 	       IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
 	       dev->type == DMIRROR_MEMORY_PRIVATE;
+}
+
+/* The end of the part of a range that lies in the block of addr. */
+static inline u64 dmirror_block_end(u64 addr, u64 end)
+{
+	return addr + min_t(u64, end - addr,
+			    DMIRROR_BLOCK_SIZE - (addr & ~DMIRROR_BLOCK_MASK));
 }
 
 /* main.c */
@@ -253,6 +268,7 @@ void dmirror_devmem_close(struct dmirror_device *dev);
 void dmirror_devmem_open(struct dmirror_device *dev);
 bool dmirror_devmem_fail_once(struct dmirror_devmem *devmem);
 struct dmirror_device *dmirror_page_device(const struct page *page);
+struct dmirror_device *dmirror_pfn_device(unsigned long pfn);
 u64 dmirror_page_offset(const struct page *page);
 #if IS_ENABLED(CONFIG_KUNIT)
 int dmirror_blocks_init(struct dmirror_devmem *devmem, u64 size);
@@ -264,7 +280,6 @@ void dmirror_pages_return(struct dmirror_devmem *devmem, unsigned long page,
 /* debugfs.c */
 void dmirror_debugfs_init(void);
 void dmirror_debugfs_exit(void);
-void dmirror_debugfs_add(struct dmirror_device *dev);
 #ifdef CONFIG_FAULT_INJECTION_DEBUG_FS
 bool dmirror_should_fail_copy(void);
 #else

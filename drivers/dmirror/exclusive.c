@@ -6,7 +6,7 @@
  * make_device_exclusive() replaces the CPU's entry by one that faults, and
  * asking for it is itself an invalidation of this mirror. So the sequence
  * count, which would always say "retry", cannot tell whether somebody else
- * changed the page in between. svm->foreign can: the notifier counts there
+ * changed the page in between. A claim can: the notifier marks it as lost for
  * whatever this mirror did not cause.
  */
 #include <linux/highmem.h>
@@ -27,32 +27,34 @@
 static int try_exclusive(struct dmirror_svm *svm, u64 addr,
 			 struct dmirror_pt_stash *stash)
 {
-	unsigned long foreign;
+	struct dmirror_claim claim = { .addr = addr };
 	struct folio *folio;
 	struct page *page;
 	int ret = -EAGAIN;
 
-	down_read(&svm->lock);
-	foreign = svm->foreign;
-	up_read(&svm->lock);
-	/* Those that were counted already may still be changing page tables. */
+	down_write(&svm->lock);
+	list_add(&claim.link, &svm->claims);
+	up_write(&svm->lock);
+	/* Whoever told the mirror before that may still be at the page. */
 	mmu_interval_read_begin(&svm->notifier);
 
-	if (mmap_read_lock_killable(svm->mm))
-		return -EINTR;
-	page = make_device_exclusive(svm->mm, addr, svm, &folio);
-	mmap_read_unlock(svm->mm);
-	if (IS_ERR(page))
-		return PTR_ERR(page);
+	page = ERR_PTR(-EINTR);
+	if (!mmap_read_lock_killable(svm->mm)) {
+		page = make_device_exclusive(svm->mm, addr, svm, &folio);
+		mmap_read_unlock(svm->mm);
+	}
 
 	/* The CPU cannot take the page back before the folio is unlocked. */
 	down_write(&svm->lock);
-	if (svm->foreign == foreign)
+	list_del(&claim.link);
+	if (!IS_ERR(page) && !claim.lost)
 		ret = dmirror_pt_map(&svm->pt, addr, 0,
 				     PFN_PHYS((u64)page_to_pfn(page)) |
 				     DPTE_SYSTEM | DPTE_WRITE | DPTE_ATOMIC,
 				     stash);
 	up_write(&svm->lock);
+	if (IS_ERR(page))
+		return PTR_ERR(page);
 	folio_unlock(folio);
 	folio_put(folio);
 	return ret;
@@ -70,7 +72,8 @@ static int try_exclusive(struct dmirror_svm *svm, u64 addr,
  * users of svm->mm.
  * Return: 0; -EFAULT or -EPERM as dmirror_fault_range(); -EBUSY if the page
  * cannot be had, as for a part of a huge page that is mapped by PTEs on
- * kernels before 6.15; -ENOMEM; -EINTR on a fatal signal.
+ * kernels before 6.15; -EBUSY, on newer kernels -EOPNOTSUPP, if it is not
+ * anonymous; -ENOMEM; -EINTR on a fatal signal.
  */
 int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 {
@@ -144,7 +147,8 @@ static bool is_local(struct dmirror_svm *svm, u64 addr)
  *
  * Context: may sleep and take mmap_lock; the caller holds a reference on the
  * users of svm->mm.
- * Return: as dmirror_exclusive_page(), with job->fault_addr set.
+ * Return: 0, -EFAULT, -EPERM, -ENOMEM or -EINTR as dmirror_exclusive_page(),
+ * with job->fault_addr set.
  */
 int dmirror_atomic(struct dmirror_svm *svm, struct dmirror_hw_job *job,
 		   u32 *flags)
@@ -172,7 +176,7 @@ int dmirror_atomic(struct dmirror_svm *svm, struct dmirror_hw_job *job,
 			continue;
 
 		ret = dmirror_exclusive_page(svm, page);
-		if (ret == -EBUSY) {
+		if (ret == -EBUSY || ret == -EOPNOTSUPP) {
 			*flags = DMIRROR_ATOMIC_BUS;
 			return bus_atomic(job);
 		}

@@ -35,7 +35,8 @@ static int break_cow(struct dmirror_svm *svm, struct hmm_range *range,
 
 	memset(cow.hmm_pfns, 0, (last - first + 1) * sizeof(*cow.hmm_pfns));
 	cow.notifier_seq = mmu_interval_read_begin(cow.notifier);
-	mmap_read_lock(svm->mm);
+	if (mmap_read_lock_killable(svm->mm))
+		return -EINTR;
 	ret = hmm_range_fault(&cow);
 	mmap_read_unlock(svm->mm);
 	return ret == -EBUSY ? 0 : ret;
@@ -110,8 +111,25 @@ retry:
 	}
 }
 
-/* The device's entry for what the CPU maps. */
-static u64 make_dpte(struct dmirror_svm *svm, unsigned long hmm_pfn)
+/*
+ * What the device writes goes past the CPU's page table, whose dirty bit says
+ * nothing of it: to reclaim, the page would look clean, and it would be dropped.
+ * File systems are told when the CPU's entry becomes writable, and are not to
+ * be told here, where they could not allocate.
+ */
+static void mark_dirty(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	if (folio_test_anon(folio) || folio_test_swapbacked(folio))
+		folio_mark_dirty(folio);
+}
+
+/*
+ * The device's entry for what the CPU maps. It may write only if it asked for
+ * that, so that what it only reads does not become dirty.
+ */
+static u64 make_dpte(struct dmirror_svm *svm, unsigned long hmm_pfn, bool write)
 {
 	struct page *page = hmm_pfn_to_page(hmm_pfn);
 	u64 dpte;
@@ -120,8 +138,10 @@ static u64 make_dpte(struct dmirror_svm *svm, unsigned long hmm_pfn)
 		dpte = dmirror_page_offset(page);
 	else
 		dpte = PFN_PHYS((u64)page_to_pfn(page)) | DPTE_SYSTEM;
-	if (hmm_pfn & HMM_PFN_WRITE)
+	if (write) {
+		mark_dirty(page);
 		dpte |= DPTE_WRITE;
+	}
 	return dpte;
 }
 
@@ -139,16 +159,17 @@ static bool is_block(const struct hmm_range *range, u64 addr)
 static int map_batch(struct dmirror_svm *svm, const struct hmm_range *range,
 		     struct dmirror_pt_stash *stash)
 {
+	bool write = range->default_flags & HMM_PFN_REQ_WRITE;
 	unsigned int order;
-	u64 addr;
+	u64 addr, dpte;
 	int ret;
 
 	for (addr = range->start; addr < range->end; addr += PAGE_SIZE << order) {
 		unsigned long i = (addr - range->start) >> PAGE_SHIFT;
 
 		order = is_block(range, addr) ? DMIRROR_BLOCK_ORDER : 0;
-		ret = dmirror_pt_map(&svm->pt, addr, order,
-				     make_dpte(svm, range->hmm_pfns[i]), stash);
+		dpte = make_dpte(svm, range->hmm_pfns[i], write);
+		ret = dmirror_pt_map(&svm->pt, addr, order, dpte, stash);
 		if (ret)
 			return ret;
 	}
@@ -199,7 +220,8 @@ static int fault_batch(struct dmirror_svm *svm, unsigned long *pfns,
  * Context: may sleep and take mmap_lock; the caller holds a reference on the
  * users of svm->mm.
  * Return: 0; -EFAULT where nothing is mapped or nothing may be read; -EPERM
- * where nothing may be written; -ENOMEM; -EINTR on a fatal signal.
+ * where nothing may be written; -ENOMEM; -EINTR on a fatal signal. A page that
+ * mm cannot bring back from the device to break a copy-on-write is -EFAULT.
  */
 int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
 			u64 *fault_addr)
@@ -216,7 +238,7 @@ int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
 		return -ENOMEM;
 
 	while (addr < end) {
-		next = min((addr & DMIRROR_BLOCK_MASK) + DMIRROR_BLOCK_SIZE, end);
+		next = dmirror_block_end(addr, end);
 		if (addr < single_end)
 			next = addr + PAGE_SIZE;
 
@@ -248,8 +270,8 @@ int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
  * @dptes: filled with the device's entries for the same pages; may be NULL
  *
  * Context: may sleep and take mmap_lock; the caller holds a reference on the
- * users of svm->mm. The pages may be gone when it returns: their pfns may be
- * looked at, not the pages' contents.
+ * users of svm->mm. The pages may be gone when it returns: look at their pfns
+ * only, by dmirror_pfn_device(), and not at their struct pages.
  * Return: 0, or -EINTR on a fatal signal.
  */
 int dmirror_snapshot(struct dmirror_svm *svm, struct dmirror_device *owner,

@@ -119,6 +119,11 @@ static int migrate_errno(int ret, const struct dmirror_migrate_stats *stats)
 	return ret;
 }
 
+static struct dmirror_device *hmm_device(unsigned long hmm_pfn)
+{
+	return dmirror_pfn_device(page_to_pfn(hmm_pfn_to_page(hmm_pfn)));
+}
+
 /* -ENOENT unless every page of the range is in this device's memory. */
 static int check_local(struct dmirror_svm *svm, u64 start, u64 end)
 {
@@ -136,8 +141,7 @@ static int check_local(struct dmirror_svm *svm, u64 start, u64 end)
 		ret = dmirror_snapshot(svm, svm->dev, addr, nr, pfns, NULL);
 		for (i = 0; i < nr && !ret; i++)
 			if (!(pfns[i] & HMM_PFN_VALID) ||
-			    dmirror_page_device(hmm_pfn_to_page(pfns[i])) !=
-			    svm->dev)
+			    hmm_device(pfns[i]) != svm->dev)
 				ret = -ENOENT;
 		cond_resched();
 	}
@@ -183,7 +187,6 @@ static int hmm_migrate_to_sys(struct dmirror_svm *svm, struct hmm_cmd *cmd,
 static u8 hmm_prot(struct dmirror_svm *svm, unsigned long hmm_pfn)
 {
 	struct dmirror_device *dev;
-	struct page *page;
 	u8 prot;
 
 	if (hmm_pfn & HMM_PFN_ERROR)
@@ -191,8 +194,7 @@ static u8 hmm_prot(struct dmirror_svm *svm, unsigned long hmm_pfn)
 	if (!(hmm_pfn & HMM_PFN_VALID))
 		return HMM_PROT_NONE;
 
-	page = hmm_pfn_to_page(hmm_pfn);
-	dev = dmirror_page_device(page);
+	dev = hmm_device(hmm_pfn);
 	if (dev && dev->type == DMIRROR_MEMORY_PRIVATE)
 		prot = dev == svm->dev ? HMM_PROT_DEV_PRIVATE_LOCAL :
 					 HMM_PROT_DEV_PRIVATE_REMOTE;
@@ -200,8 +202,8 @@ static u8 hmm_prot(struct dmirror_svm *svm, unsigned long hmm_pfn)
 		prot = dev == svm->dev ? HMM_PROT_DEV_COHERENT_LOCAL :
 					 HMM_PROT_DEV_COHERENT_REMOTE;
 	else
-		prot = is_zero_pfn(page_to_pfn(page)) ? HMM_PROT_ZERO :
-							HMM_PROT_NONE;
+		prot = is_zero_pfn(page_to_pfn(hmm_pfn_to_page(hmm_pfn))) ?
+			HMM_PROT_ZERO : HMM_PROT_NONE;
 
 	prot |= hmm_pfn & HMM_PFN_WRITE ? HMM_PROT_WRITE : HMM_PROT_READ;
 	if (hmm_pfn_to_map_order(hmm_pfn) == PMD_SHIFT - PAGE_SHIFT)
@@ -244,6 +246,24 @@ static int hmm_snapshot(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
 	return ret;
 }
 
+/* Look for an address that is device-exclusive, or for one that is not. */
+static bool find_exclusive(struct dmirror_svm *svm, u64 addr, u64 end, bool is)
+{
+	bool found = false;
+	u64 dpte;
+
+	for (; addr < end && !found; addr += PAGE_SIZE) {
+		down_read(&svm->lock);
+		dpte = dmirror_pt_lookup(&svm->pt, addr);
+		up_read(&svm->lock);
+		found = !!(dpte & DPTE_ATOMIC) == is;
+		if (fatal_signal_pending(current))
+			break;
+		cond_resched();
+	}
+	return found;
+}
+
 static int hmm_exclusive(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
 {
 	u64 addr;
@@ -256,6 +276,8 @@ static int hmm_exclusive(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
 		cond_resched();
 	}
 
+	if (find_exclusive(svm, cmd->addr, end, false))
+		return -ENOENT;
 	ret = transfer(svm, cmd, end, false);
 	cmd->faults = 0;
 	return ret;
@@ -264,19 +286,7 @@ static int hmm_exclusive(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
 static int hmm_check_exclusive(struct dmirror_svm *svm, struct hmm_cmd *cmd,
 			       u64 end)
 {
-	int ret = 0;
-	u64 addr;
-
-	for (addr = cmd->addr; addr < end && !ret; addr += PAGE_SIZE) {
-		down_read(&svm->lock);
-		if (dmirror_pt_lookup(&svm->pt, addr) & DPTE_ATOMIC)
-			ret = -EPERM;
-		up_read(&svm->lock);
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		cond_resched();
-	}
-	return ret;
+	return find_exclusive(svm, cmd->addr, end, true) ? -EPERM : 0;
 }
 
 static int hmm_release(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
@@ -314,8 +324,8 @@ static int hmm_dispatch(struct dmirror_svm *svm, unsigned int command,
 	}
 }
 
-/* What a process that is gone gives. */
-static int gone_errno(unsigned int command)
+/* What a process that is gone gives, and addresses that no process has. */
+static int nowhere_errno(unsigned int command)
 {
 	return command == HMM_READ || command == HMM_WRITE ? -EFAULT : -EINVAL;
 }
@@ -342,11 +352,11 @@ static long dmirror_hmm_ioctl(struct file *file, unsigned int command,
 		ret = hmm_release(svm, &cmd, end);
 	} else if (command == HMM_FLAGS) {
 		ret = hmm_flags(svm, &cmd, end);
-	} else if (mmget_not_zero(svm->mm)) {
+	} else if (end <= svm->mm->task_size && mmget_not_zero(svm->mm)) {
 		ret = hmm_dispatch(svm, command, &cmd, end);
 		mmput(svm->mm);
 	} else {
-		ret = gone_errno(command);
+		ret = nowhere_errno(command);
 	}
 	if (ret)
 		return ret;

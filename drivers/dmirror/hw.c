@@ -98,6 +98,7 @@ void dmirror_hw_trim_all(struct dmirror_hw *hw)
 	for (i = 0; hw->cells && i < hw->size / DMIRROR_BLOCK_SIZE; i++) {
 		vfree(hw->cells[i]);
 		hw->cells[i] = NULL;
+		cond_resched();
 	}
 }
 

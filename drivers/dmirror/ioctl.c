@@ -266,7 +266,7 @@ static struct dmirror_page describe(struct dmirror_svm *svm,
 {
 	struct dmirror_page answer = {};
 	struct dmirror_device *dev;
-	struct page *page;
+	unsigned long pfn;
 
 	if (dpte)
 		answer.flags |= DMIRROR_PAGE_MAPPED;
@@ -284,13 +284,13 @@ static struct dmirror_page describe(struct dmirror_svm *svm,
 	if (!(hmm_pfn & HMM_PFN_VALID))
 		return answer;
 
-	page = hmm_pfn_to_page(hmm_pfn);
-	dev = dmirror_page_device(page);
+	pfn = page_to_pfn(hmm_pfn_to_page(hmm_pfn));
+	dev = dmirror_pfn_device(pfn);
 	if (dev) {
 		answer.place = dev == svm->dev ? DMIRROR_PLACE_LOCAL :
 						 DMIRROR_PLACE_REMOTE;
 		answer.device = dev->id;
-	} else if (is_zero_pfn(page_to_pfn(page))) {
+	} else if (is_zero_pfn(pfn)) {
 		answer.place = DMIRROR_PLACE_ZERO;
 	} else {
 		answer.place = DMIRROR_PLACE_SYSTEM;
@@ -378,8 +378,7 @@ static int ioctl_snapshot(struct dmirror_svm *svm, union ioctl_arg *arg)
 	if (!batch)
 		return -ENOMEM;
 	while (addr < end) {
-		u64 next = min((addr & DMIRROR_BLOCK_MASK) + DMIRROR_BLOCK_SIZE,
-			       end);
+		u64 next = dmirror_block_end(addr, end);
 		unsigned long nr = (next - addr) >> PAGE_SHIFT;
 
 		ret = snapshot_batch(svm, addr, nr, batch);

@@ -18,6 +18,7 @@
 
 #define MAX_PRIVATE	16
 #define MAX_COHERENT	2
+#define MAX_SIZE_MIB	SZ_1M		/* a TiB */
 
 static unsigned int private_devices = 2;
 module_param(private_devices, uint, 0444);
@@ -47,7 +48,7 @@ MODULE_PARM_DESC(spm_size,
 static bool hmm_abi = true;
 module_param(hmm_abi, bool, 0444);
 MODULE_PARM_DESC(hmm_abi,
-		 "Offer the ABI of test_hmm on /dev/hmm_dmirrorN as well (default Y)");
+		 "Offer the ABI of test_hmm on /dev/hmm_dmirrorN as well; say N beside test_hmm, which has nodes of that name (default Y)");
 
 static struct dmirror_device *devices[MAX_PRIVATE + MAX_COHERENT];
 static unsigned int nr_devices;
@@ -77,11 +78,11 @@ struct dmirror_device *dmirror_device_get(unsigned int index)
 
 static int check_size(const char *name, unsigned long mib)
 {
-	if (mib && mib <= ULONG_MAX / SZ_1M &&
+	if (mib && mib <= MAX_SIZE_MIB &&
 	    IS_ALIGNED(mib * SZ_1M, DMIRROR_BLOCK_SIZE))
 		return 0;
-	pr_err("dmirror: %s=%lu: give a number of MiB that is a multiple of %lu\n",
-	       name, mib, DMIRROR_BLOCK_SIZE / SZ_1M);
+	pr_err("dmirror: %s=%lu: give a number of MiB that is a multiple of %lu and no more than %u\n",
+	       name, mib, DMIRROR_BLOCK_SIZE / SZ_1M, MAX_SIZE_MIB);
 	return -EINVAL;
 }
 
@@ -141,29 +142,6 @@ static int add_node(struct miscdevice *misc, char *name, const char *format,
 	return misc_register(misc);
 }
 
-static int add_nodes(struct dmirror_device *dev)
-{
-	int ret;
-
-	ret = add_node(&dev->misc, dev->name, "dmirror%u", dev->id,
-		       &dmirror_fops);
-	if (ret || !hmm_abi)
-		return ret;
-
-	ret = add_node(&dev->hmm_misc, dev->hmm_name, "hmm_dmirror%u", dev->id,
-		       &dmirror_hmm_fops);
-	if (ret)
-		misc_deregister(&dev->misc);
-	return ret;
-}
-
-static void remove_nodes(struct dmirror_device *dev)
-{
-	if (hmm_abi)
-		misc_deregister(&dev->hmm_misc);
-	misc_deregister(&dev->misc);
-}
-
 static int add_device(enum dmirror_memory_type type, u64 start, u64 size)
 {
 	struct dmirror_device *dev;
@@ -185,18 +163,9 @@ static int add_device(enum dmirror_memory_type type, u64 start, u64 size)
 		       dev->id, size / SZ_1M, start, ret);
 		goto free_batch;
 	}
-	ret = add_nodes(dev);
-	if (ret) {
-		pr_err("dmirror%u: cannot make its nodes in /dev: error %d; is another driver of hmm_dmirror loaded? Then give hmm_abi=0\n",
-		       dev->id, ret);
-		goto fini;
-	}
-	dmirror_debugfs_add(dev);
 	devices[nr_devices++] = dev;
 	return 0;
 
-fini:
-	dmirror_devmem_fini(dev);
 free_batch:
 	kvfree(dev->evict_batch);
 free:
@@ -206,10 +175,6 @@ free:
 
 static void remove_devices(void)
 {
-	unsigned int i;
-
-	for (i = 0; i < nr_devices; i++)
-		remove_nodes(devices[i]);
 	while (nr_devices) {
 		struct dmirror_device *dev = devices[--nr_devices];
 
@@ -239,6 +204,44 @@ static int add_devices(void)
 	return ret;
 }
 
+static void remove_nodes(unsigned int nr)
+{
+	while (nr--) {
+		if (hmm_abi)
+			misc_deregister(&devices[nr]->hmm_misc);
+		misc_deregister(&devices[nr]->misc);
+	}
+}
+
+/* Once there is a node there may be users: everything else comes before. */
+static int add_nodes(void)
+{
+	struct dmirror_device *dev;
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < nr_devices; i++) {
+		dev = devices[i];
+		ret = add_node(&dev->misc, dev->name, "dmirror%u", i,
+			       &dmirror_fops);
+		if (ret)
+			break;
+		if (!hmm_abi)
+			continue;
+		ret = add_node(&dev->hmm_misc, dev->hmm_name, "hmm_dmirror%u",
+			       i, &dmirror_hmm_fops);
+		if (ret) {
+			misc_deregister(&dev->misc);
+			break;
+		}
+	}
+	if (i == nr_devices)
+		return 0;
+	pr_err("dmirror%u: cannot make its nodes in /dev: error %d\n", i, ret);
+	remove_nodes(i);
+	return ret;
+}
+
 static int __init dmirror_init(void)
 {
 	int ret;
@@ -248,21 +251,28 @@ static int __init dmirror_init(void)
 		return ret;
 
 	dmirror_svm_teach_lockdep();
-	dmirror_debugfs_init();
 	ret = add_devices();
-	if (ret) {
-		remove_devices();
-		dmirror_debugfs_exit();
-		return ret;
-	}
+	if (ret)
+		goto remove_devices;
+	dmirror_debugfs_init();
+	ret = add_nodes();
+	if (ret)
+		goto remove_debugfs;
 	pr_info("dmirror: %u devices; for tests, not for production\n",
 		nr_devices);
 	return 0;
+
+remove_debugfs:
+	dmirror_debugfs_exit();
+remove_devices:
+	remove_devices();
+	return ret;
 }
 module_init(dmirror_init);
 
 static void __exit dmirror_exit(void)
 {
+	remove_nodes(nr_devices);
 	dmirror_debugfs_exit();
 	remove_devices();
 }

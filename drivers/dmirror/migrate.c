@@ -223,14 +223,21 @@ static void unplace(struct migration *m, unsigned long first, unsigned long end,
  */
 static void place_split(struct migration *m, unsigned long head)
 {
+	unsigned long i = head, end = head + DMIRROR_BLOCK_PAGES;
 	unsigned int segments = m->nr_segments;
-	unsigned long i, end = head + DMIRROR_BLOCK_PAGES;
 
-	for (i = head; m->args.vma && i < end; i++)
-		if (!place(m, head, i, 0))
-			break;
-	if (!m->args.vma)
-		i = head;
+	/*
+	 * On a CPU fault mm itself holds a reference, and so cannot split the
+	 * folio. But when it tries, it replaces the PMD by PTEs, and the next
+	 * fault is for one page. To make it try, one destination will do.
+	 */
+	if (m->args.fault_page) {
+		if (place(m, head, head, 0))
+			return;
+	} else if (m->args.vma) {
+		while (i < end && place(m, head, i, 0))
+			i++;
+	}
 
 	/* mm fills a large hole with small pages only if it gets all. */
 	if (i < end && !source_page(m, head, head)) {
@@ -393,7 +400,7 @@ static int migrate_batch(struct migration *m, struct vm_area_struct *vma,
 }
 
 /* Say why mm left pages alone. This only informs; the pages may move again. */
-static void explain(struct dmirror_svm *svm, struct migration *m)
+static void explain(struct dmirror_svm *svm, struct migration *m, bool anon)
 {
 	enum fate here = FATE_BUSY, there = FATE_RESIDENT;
 	unsigned long *pfns = m->args.src;
@@ -403,14 +410,16 @@ static void explain(struct dmirror_svm *svm, struct migration *m)
 	if (!count_fates(m, FATE_LEFT))
 		return;
 
-	if (m->target == DMIRROR_TARGET_DEVICE)
-		swap(here, there);
+	if (m->target == DMIRROR_TARGET_DEVICE) {
+		here = FATE_RESIDENT;
+		there = anon ? FATE_BUSY : FATE_UNSUPPORTED;
+	}
 	unknown = dmirror_snapshot(svm, m->dev, m->args.start, m->npages, pfns,
 				   NULL);
 	for (i = 0; i < m->npages; i++) {
+		unsigned long pfn = page_to_pfn(hmm_pfn_to_page(pfns[i]));
 		bool local = !unknown && pfns[i] & HMM_PFN_VALID &&
-			     dmirror_page_device(hmm_pfn_to_page(pfns[i])) ==
-			     m->dev;
+			     dmirror_pfn_device(pfn) == m->dev;
 
 		if (m->fates[i] == FATE_LEFT)
 			m->fates[i] = local ? here : there;
@@ -446,6 +455,7 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
 {
 	struct vm_area_struct *vma;
 	struct migration m;
+	bool anon;
 	u64 next;
 	int ret;
 
@@ -468,14 +478,15 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
 		goto unlock;
 	}
 
-	next = min((*addr & DMIRROR_BLOCK_MASK) + DMIRROR_BLOCK_SIZE, end);
+	next = dmirror_block_end(*addr, end);
 	migration_init(&m, svm->dev, target, batch);
 	ret = migrate_batch(&m, vma, *addr, next, NULL);
+	anon = vma_is_anonymous(vma);
 	mmap_read_unlock(svm->mm);
 	if (ret)
 		return ret;
 
-	explain(svm, &m);
+	explain(svm, &m, anon);
 	add_stats(stats, &m);
 	*addr = next;
 	return 0;
@@ -593,8 +604,8 @@ static vm_fault_t fault_page(struct vm_fault *vmf, struct dmirror_device *dev)
  *	locked by mm
  *
  * The process need not be one that has a file open. A folio that one PMD maps
- * comes back as one; if there is no memory for that, in pages; if not even for
- * those, only the page that was touched.
+ * comes back as one. If there is no memory for that, mm maps it by PTEs, and the
+ * CPU's next fault is for a page.
  *
  * Context: mmap_lock held for reading; may sleep.
  * Return: 0 if the CPU is to try again; VM_FAULT_OOM; VM_FAULT_SIGBUS if the
@@ -603,13 +614,10 @@ static vm_fault_t fault_page(struct vm_fault *vmf, struct dmirror_device *dev)
 vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf)
 {
 	struct dmirror_device *dev = dmirror_page_device(vmf->page);
-	vm_fault_t ret = VM_FAULT_OOM;
+	vm_fault_t ret;
 
 	atomic64_inc(&dev->counters.cpu_faults);
-	if (!vmf->pte)
-		ret = fault_block(vmf, dev);
-	if (ret == VM_FAULT_OOM)
-		ret = fault_page(vmf, dev);
+	ret = vmf->pte ? fault_page(vmf, dev) : fault_block(vmf, dev);
 	trace_dmirror_cpu_fault(dev->id, vmf->address, ret);
 	return ret;
 }
@@ -655,7 +663,7 @@ static int evict_passes(struct dmirror_device *dev, bool unloading)
 		if (++fruitless % EVICT_FRUITLESS_MAX == 0) {
 			if (!unloading)
 				return -EBUSY;
-			pr_warn("dmirror%u: waiting for %lu pages of device memory that are in use\n",
+			pr_warn("dmirror%u: %lu pages of device memory cannot be evicted yet: they are in use, or the system has no memory for them\n",
 				dev->id, READ_ONCE(dev->devmem.used));
 		}
 		msleep(EVICT_PAUSE_MS);

@@ -17,14 +17,21 @@
 #include "trace.h"
 
 /*
- * mm tells who asks for these two events. The mirror itself causes them while
- * it makes a page exclusive, before it maps the page; see exclusive.c.
+ * Tell those who are making a page exclusive that they have lost it, see
+ * exclusive.c. Not if it is one of them who causes this: mm says who asks for
+ * these two events. svm->lock is held for writing.
  */
-static bool own_exclusive(const struct dmirror_svm *svm,
-			  const struct mmu_notifier_range *range)
+static void lose_claims(struct dmirror_svm *svm,
+			const struct mmu_notifier_range *range)
 {
-	return (range->event == MMU_NOTIFY_EXCLUSIVE ||
-		range->event == MMU_NOTIFY_MIGRATE) && range->owner == svm;
+	struct dmirror_claim *claim;
+
+	if ((range->event == MMU_NOTIFY_EXCLUSIVE ||
+	     range->event == MMU_NOTIFY_MIGRATE) && range->owner == svm)
+		return;
+	list_for_each_entry(claim, &svm->claims, link)
+		if (claim->addr >= range->start && claim->addr < range->end)
+			claim->lost = true;
 }
 
 /*
@@ -45,8 +52,7 @@ static bool dmirror_svm_invalidate(struct mmu_interval_notifier *notifier,
 		return false;
 
 	mmu_interval_set_seq(notifier, seq);
-	if (!own_exclusive(svm, range))
-		svm->foreign++;
+	lose_claims(svm, range);
 	dmirror_pt_unmap(&svm->pt, range->start, range->end - 1);
 	up_write(&svm->lock);
 
@@ -80,19 +86,22 @@ void dmirror_svm_teach_lockdep(void)
 {
 	struct dmirror_svm *svm;
 
-	if (!IS_ENABLED(CONFIG_LOCKDEP) || !current->mm)
+	if (!IS_ENABLED(CONFIG_LOCKDEP))
 		return;
 
 	svm = kzalloc_obj(*svm, GFP_KERNEL);
 	if (!svm)
 		return;
 	svm_lock_init(svm);
-	mmap_read_lock(current->mm);
+	/* There is no mm when the driver is built in. */
+	if (current->mm)
+		mmap_read_lock(current->mm);
 	fs_reclaim_acquire(GFP_KERNEL);
 	down_write(&svm->lock);
 	up_write(&svm->lock);
 	fs_reclaim_release(GFP_KERNEL);
-	mmap_read_unlock(current->mm);
+	if (current->mm)
+		mmap_read_unlock(current->mm);
 	kfree(svm);
 }
 
@@ -118,6 +127,7 @@ struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev)
 	svm->dev = dev;
 	svm->mm = current->mm;
 	svm_lock_init(svm);
+	INIT_LIST_HEAD(&svm->claims);
 
 	ret = mmu_interval_notifier_insert(&svm->notifier, svm->mm, 0,
 					   ULONG_MAX & PAGE_MASK,

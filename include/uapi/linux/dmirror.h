@@ -19,8 +19,8 @@
  * and bytes that an older driver does not know must be zero. Fields called
  * ``reserved`` must be zero, as must fields marked "out" not be relied upon
  * before the call: the driver overwrites them. Outputs are written back
- * whether the call succeeds or fails, except when the structure itself cannot
- * be read or written.
+ * whether the call succeeds or fails, unless it fails with -ENOTTY, -E2BIG,
+ * -EXDEV, -ESRCH, or because the structure itself cannot be read or written.
  *
  * What every ioctl answers:
  *
@@ -44,7 +44,6 @@
  * -ESRCH      The process that opened the file has exited.
  * -ENOSPC     Device memory is full; what did not fit stayed where it was.
  * -ENOMEM     The system has no memory; what did not fit stayed on the device.
- * -EBUSY      A page could not be had for device-exclusive access.
  * -EIO        The device's copy engine failed; the pages stayed where they
  *             were, with their contents.
  * -EINTR      A fatal signal is pending.
@@ -140,9 +139,10 @@ enum dmirror_target {
  *	that are not on this device
  * @no_memory: out, bytes that stayed because the target had no memory
  * @busy: out, bytes that stayed because somebody holds, moves or changes them
- *	just now: pinned, locked, swapped out, on another device
- * @unsupported: out, bytes that stayed because this kind of memory is never
- *	migrated: shared or file-backed, hugetlb, device mappings
+ *	just now: pinned, locked, swapped out, on another device; before Linux
+ *	6.15 also transparent huge pages that are mapped page by page
+ * @unsupported: out, bytes of mappings that are never migrated, in whichever
+ *	direction: shared or file-backed, hugetlb, device mappings
  * @failed: out, bytes that stayed because the device could not copy them
  * @fault_addr: out, the address that -EFAULT is about
  *
@@ -215,7 +215,8 @@ struct dmirror_fill {
  * @size: sizeof(struct dmirror_copy)
  * @reserved: zero
  * @dst: first byte to write
- * @src: first byte to read; the two ranges must not overlap
+ * @src: first byte to read; the two ranges must not overlap, nor should they
+ *	map the same shared memory: what is copied then is undefined
  * @length: in bytes
  * @done: out, bytes copied
  * @fault_addr: out, the address that an error is about
@@ -246,9 +247,9 @@ enum dmirror_atomic_op {
  * enum dmirror_atomic_flag - how the device came by an atomic operation
  * @DMIRROR_ATOMIC_LOCAL: on its own memory
  * @DMIRROR_ATOMIC_EXCLUSIVE: on system memory, by device-exclusive access
- * @DMIRROR_ATOMIC_BUS: on system memory that cannot be had exclusively (a
- *	transparent huge page mapped page by page, before Linux 6.15), by an
- *	atomic operation over the bus
+ * @DMIRROR_ATOMIC_BUS: on system memory that cannot be had exclusively, by an
+ *	atomic operation over the bus: memory that is not anonymous and, before
+ *	Linux 6.15, transparent huge pages that are mapped page by page
  */
 enum dmirror_atomic_flag {
 	DMIRROR_ATOMIC_LOCAL		= 1 << 0,
