@@ -5,13 +5,13 @@
 # The guest talks through virtio-serial ports, each of which is a file here: results (KTAP),
 # stdout and stderr (of a program), verdict. The console is the kernel's alone.
 
-MODARGS="spm_addr_dev0=0x40000000 spm_addr_dev1=0x60000000 spm_size=512"
+MODARGS="spm_addr_dev0=0x100000000 spm_addr_dev1=0x120000000 spm_size=512"
 
 # panic_on_warn and oops=panic: a kernel that has complained is not to be trusted any more.
-# memmap: memory for the coherent devices. hugepages: the hmm-tests of 6.1 and 6.12 find
-# theirs only if there are some.
+# memmap: memory for the coherent devices, at 4 GiB, where q35 has nothing but RAM. hugepages: the
+# hmm-tests of 6.1 and 6.12 find theirs only if there are some.
 CMDLINE="console=ttyS0 panic=-1 panic_on_warn=1 oops=panic transparent_hugepage=always
-	memmap=1G\$0x40000000 hugepages=16 kunit.enable=1 printk.devkmsg=on"
+	memmap=1G\$0x100000000 hugepages=16 kunit.enable=1 printk.devkmsg=on"
 
 # new_vm NAME: a folder for the files of a VM, V_DIR; those of earlier ones are removed.
 new_vm() {
