@@ -171,17 +171,33 @@ static int hmm_migrate_to_dev(struct dmirror_svm *svm, struct hmm_cmd *cmd,
 	return ret;
 }
 
+/*
+ * In that driver a block is a huge page in coherent memory too, and where there
+ * is none to bring it back to, pages are tried. Here it is in pages already, and
+ * they are tried again.
+ */
+static bool try_again(struct dmirror_svm *svm, const struct hmm_cmd *cmd,
+		      u64 end)
+{
+	return svm->dev->type == DMIRROR_MEMORY_COHERENT &&
+	       ALIGN(cmd->addr, DMIRROR_BLOCK_SIZE) + DMIRROR_BLOCK_SIZE <= end;
+}
+
 static int hmm_migrate_to_sys(struct dmirror_svm *svm, struct hmm_cmd *cmd,
 			      u64 end)
 {
 	struct dmirror_migrate_stats stats = {};
 	int ret;
 
-	ret = migrate_errno(dmirror_migrate_range(svm, DMIRROR_TARGET_SYSTEM,
-						  cmd->addr, end, &stats),
-			    &stats);
+	ret = dmirror_migrate_range(svm, DMIRROR_TARGET_SYSTEM, cmd->addr, end,
+				    &stats);
+	if (ret == -ENOMEM && try_again(svm, cmd, end)) {
+		stats.no_memory = 0;
+		ret = dmirror_migrate_range(svm, DMIRROR_TARGET_SYSTEM,
+					    cmd->addr, end, &stats);
+	}
 	cmd->cpages = stats.entries;
-	return ret;
+	return migrate_errno(ret, &stats);
 }
 
 static u8 hmm_prot(struct dmirror_svm *svm, unsigned long hmm_pfn)
