@@ -59,7 +59,7 @@ need_build_space() {
 
 newest_source() {
 	apt_use sid
-	apt_depends linux-source | grep -m 1 '^linux-source-'
+	apt_depends linux-source | sed -n '/^linux-source-[0-9]/p'
 }
 
 # newest_tool PATH: a file of the newest kernel's source.

@@ -2,8 +2,10 @@
 # shellcheck shell=bash
 # Sourced by all the commands: what they share: where things are, and how to talk to the person.
 
-set -euo pipefail
+# A command that fails ends the script; where nothing else has said why, this does.
+set -eEuo pipefail
 shopt -s inherit_errexit
+trap 'say "failed at ${BASH_SOURCE[0]}:$LINENO: $BASH_COMMAND"' ERR
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 VM=$TOP/selftests/vm

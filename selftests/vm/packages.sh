@@ -39,6 +39,6 @@ install_packages() {
 	export DEBIAN_FRONTEND=noninteractive
 	# The lists may be stale or, in a container, absent.
 	quietly "$log" apt-get update
-	with_progress "installing" 'grep -c "^Unpacking" '"$log"' || :' \
+	with_progress "installing" "sed -n '/^Unpacking/h; \${g;p}' '$log' | cut -c 1-60" \
 		"$log" apt-get install -y --no-install-recommends "$@"
 }

@@ -37,7 +37,7 @@ check_log() {
 	while read -r name pattern; do
 		[ -n "$name" ] || continue
 		number=$((number + 1))
-		found=$(grep -E -- "$pattern" "$V_DIR/console.suites" | head -n 5 || :)
+		found=$(grep -E -- "$pattern" "$V_DIR/console.suites" | sed -n 1,5p || :)
 		grep -vE -- "$pattern" "$V_DIR/console.suites" >"$V_DIR/console.rest" || :
 		mv "$V_DIR/console.rest" "$V_DIR/console.suites"
 		[ -z "$found" ] || printf '# %s\nnot ' "${found//$'\n'/$'\n# '}"

@@ -31,8 +31,7 @@ stock_unusable() {
 
 # What follows "linux-headers-" in the package that linux-headers-amd64 stands for.
 stock_release() {
-	apt_depends linux-headers-amd64 | sed -n 's/^linux-headers-\([0-9].*-amd64\)$/\1/p' |
-		head -n 1
+	apt_depends linux-headers-amd64 | sed -n 's/^linux-headers-\([0-9].*-amd64\)$/\1/p'
 }
 
 # The source of exactly this kernel: structs may differ in another one.
