@@ -643,23 +643,23 @@ static inline bool dm_splits(const struct dm *dm)
  * The kernel's own view
  */
 
-static inline __u64 dm_pagemap(const void *addr)
+/* An entry of /proc/self/pagemap for each page of the range */
+static inline int dm_pagemap(const void *addr, size_t len, __u64 *entries)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	__u64 entry = 0;
+	ssize_t size = len / dm_page_size() * sizeof(*entries);
+	int ret = 0;
 
 	if (fd < 0)
-		return 0;
-	if (pread(fd, &entry, sizeof(entry),
-		  (uintptr_t)addr / dm_page_size() * sizeof(entry)) !=
-	    sizeof(entry))
-		entry = 0;
+		return -errno;
+	if (pread(fd, entries, size,
+		  (uintptr_t)addr / dm_page_size() * sizeof(*entries)) != size)
+		ret = -EIO;
 	close(fd);
-	return entry;
+	return ret;
 }
 
 #define DM_PAGEMAP_SWAP		0x4000000000000000ULL
-#define DM_PAGEMAP_PRESENT	0x8000000000000000ULL
 
 /*
  * Pages whose entry is neither present, nor empty, nor device memory: without
@@ -668,18 +668,22 @@ static inline __u64 dm_pagemap(const void *addr)
  */
 static inline long dm_stuck(int fd, const void *addr, size_t len)
 {
-	size_t page = dm_page_size(), i;
-	struct dmirror_page where;
+	size_t n = len / dm_page_size(), i;
+	struct dmirror_page *pages = calloc(n, sizeof(*pages));
+	__u64 *entries = calloc(n, sizeof(*entries));
 	long stuck = 0;
+	int ret = -ENOMEM;
 
-	for (i = 0; i < len; i += page) {
-		if (!(dm_pagemap((const char *)addr + i) & DM_PAGEMAP_SWAP))
-			continue;
-		where = dm_where(fd, (const char *)addr + i);
-		stuck += where.place == DMIRROR_PLACE_HOLE &&
-			 !(where.flags & DMIRROR_PAGE_EXCLUSIVE);
-	}
-	return stuck;
+	if (pages && entries)
+		ret = dm_pagemap(addr, len, entries) ?:
+		      dm_snapshot(fd, addr, len, pages);
+	for (i = 0; !ret && i < n; i++)
+		stuck += entries[i] & DM_PAGEMAP_SWAP &&
+			 pages[i].place == DMIRROR_PLACE_HOLE &&
+			 !(pages[i].flags & DMIRROR_PAGE_EXCLUSIVE);
+	free(pages);
+	free(entries);
+	return ret ? ret : stuck;
 }
 
 /* A number out of a one-line file, or -1 */

@@ -369,10 +369,8 @@ TEST_F(hmm, fail_alloc_to_system)
 			      HMM_FLAG_FAIL_ALLOC, NULL));
 	ret = hmm_call(self->fd, HMM_TO_SYS, self->mem, NULL, self->npages,
 		       NULL);
-	if (variant->backing.thp && ret != -ENOMEM)
-		EXPECT_EQ(0, ret);
-	else
-		EXPECT_EQ(-ENOMEM, ret);
+	/* For a huge page, small ones may have done instead. */
+	EXPECT_TRUE(ret == -ENOMEM || (variant->backing.thp && !ret));
 	EXPECT_EQ(0, dm_stuck(self->dm.fd, self->mem, self->len));
 	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_SYS, self->mem, NULL,
 			      self->npages, NULL));

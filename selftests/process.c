@@ -99,7 +99,7 @@ TEST_F(process, many_files)
 		ASSERT_LE(0, fds[i]);
 	}
 	dm_poke(self->mem, 0);
-	for (i = 0; i < 64; i++) {
+	for (i = 0; i < 32; i++) {
 		ASSERT_EQ(0, dm_to_device(fds[i % 8], self->mem, self->len));
 		ASSERT_EQ(0, dm_read64(fds[(i + 3) % 8], self->mem, &value));
 		ASSERT_EQ(sum, value);
@@ -255,7 +255,7 @@ TEST_F(process, child_exits)
 	pid_t pid;
 	int i;
 
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < 4; i++) {
 		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
 		pid = fork();
 		if (!pid) {
@@ -348,12 +348,13 @@ static int move_step(struct dm_worker *w)
 /* SIGKILL at any moment of migration and device access, many times. */
 TEST_F_TIMEOUT(process, kill, 120)
 {
+	const unsigned int rounds = variant->backing.thp ? 5 : 20;
 	__u64 before = memory_used(self->fd), *words = dm_shared();
 	unsigned int i;
 	pid_t pid;
 
 	ASSERT_NE(NULL, words);
-	for (i = 0; i < 40; i++) {
+	for (i = 0; i < rounds; i++) {
 		dm_poke(words, 0);
 		pid = fork();
 		if (!pid) {
@@ -442,7 +443,7 @@ TEST_F_TIMEOUT(process, two_threads_two_directions, 120)
 	struct dm_worker b = {
 		.step = move_step, .arg = back, .limit = 100000,
 	};
-	const unsigned int rounds = variant->backing.thp ? 6 : 40;
+	const unsigned int rounds = variant->backing.thp ? 2 : 20;
 	unsigned int i;
 
 	ASSERT_EQ(0, dm_worker_start(&a));

@@ -12,6 +12,8 @@
 
 #define SEED		0x5eed
 #define RACE_PAGES	8
+#define RACE_ROUNDS	200
+#define RACE_ROUNDS_THP	30
 
 FIXTURE(rules)
 {
@@ -75,6 +77,12 @@ FIXTURE_TEARDOWN(rules)
 		close(self->hmm);
 	}
 	close(self->dm.fd);
+}
+
+/* How often to try for a race: moving a whole huge page takes its time */
+static unsigned int race_rounds(const struct dm *dm)
+{
+	return dm->backing.thp ? RACE_ROUNDS_THP : RACE_ROUNDS;
 }
 
 /* A range that a thread moves to the device and back */
@@ -148,6 +156,7 @@ TEST_F_TIMEOUT(rules, rule01_sequence, 120)
 	struct dm_worker mover = {
 		.step = move_there_and_back, .arg = &m, .limit = 100000,
 	};
+	const __u64 rounds = race_rounds(&self->dm);
 	unsigned int lost = 0;
 	__u64 value, i;
 	char *word;
@@ -157,7 +166,7 @@ TEST_F_TIMEOUT(rules, rule01_sequence, 120)
 		m.len = self->len;
 	m.fd = self->dm.fd;
 	ASSERT_EQ(0, dm_worker_start(&mover));
-	for (i = 1; i <= 300 && !mover.error; i++) {
+	for (i = 1; i <= rounds && !mover.error; i++) {
 		word = self->mem + i % RACE_PAGES * self->page;
 		ASSERT_EQ(0, dm_write64(self->dm.fd, word, i));
 		ASSERT_EQ(0, dm_read64(self->dm.fd, word, &value));
@@ -187,7 +196,7 @@ TEST_F_TIMEOUT(rules, rule01_sequence_hmm, 120)
 	ASSERT_NE(NULL, out);
 	m.fd = self->hmm;
 	ASSERT_EQ(0, dm_worker_start(&mover));
-	for (i = 1; i <= 200 && !mover.error; i++) {
+	for (i = 1; i <= RACE_ROUNDS / 2 && !mover.error; i++) {
 		addr = self->mem + i % RACE_PAGES * self->page;
 		memset(in, i, self->page);
 		ASSERT_EQ(0, hmm_page(self->hmm, HMM_WRITE, addr, in));
@@ -226,7 +235,7 @@ static int discard_after_turn(struct dm_worker *w)
 TEST_F_TIMEOUT(rules, rule02_no_pte_from_migration, 120)
 {
 	size_t len = variant->backing.thp ? self->len : RACE_PAGES * self->page;
-	const unsigned int rounds = variant->backing.thp ? 60 : 300;
+	const unsigned int rounds = race_rounds(&self->dm);
 	struct discard d = { self->mem, len, dm_shared() };
 	struct dm_worker discarder = {
 		.step = discard_after_turn, .arg = &d, .limit = rounds,
@@ -271,7 +280,7 @@ TEST_F_TIMEOUT(rules, rule02_no_pte_from_migration, 120)
 TEST_F_TIMEOUT(rules, rule02_no_pte_from_migration_hmm, 120)
 {
 	size_t len = RACE_PAGES * self->page;
-	const unsigned int rounds = 200;
+	const unsigned int rounds = RACE_ROUNDS / 2;
 	struct discard d = { self->mem, len, dm_shared() };
 	struct dm_worker discarder = {
 		.step = discard_after_turn, .arg = &d, .limit = rounds,
@@ -315,6 +324,7 @@ TEST_F_TIMEOUT(rules, rule03_zap_before_copy, 120)
 	struct dm_worker mover = {
 		.step = move_there_and_back, .arg = &m, .limit = 100000,
 	};
+	const __u64 rounds = race_rounds(&self->dm);
 	unsigned int lost = 0;
 	__u64 i;
 
@@ -324,7 +334,7 @@ TEST_F_TIMEOUT(rules, rule03_zap_before_copy, 120)
 	for (i = 0; i < RACE_PAGES; i++)
 		dm_poke(self->mem + i * self->page, 0);
 	ASSERT_EQ(0, dm_worker_start(&mover));
-	for (i = 1; i <= 300 && !mover.error; i++) {
+	for (i = 1; i <= rounds && !mover.error; i++) {
 		char *word = self->mem + i % RACE_PAGES * self->page;
 
 		ASSERT_EQ(0, dm_write64(self->dm.fd, word, i));
@@ -334,7 +344,7 @@ TEST_F_TIMEOUT(rules, rule03_zap_before_copy, 120)
 			lost += dm_peek(word) != i;
 	}
 	EXPECT_EQ(0, dm_worker_stop(&mover));
-	for (i = 301 - RACE_PAGES; i <= 300; i++)
+	for (i = rounds + 1 - RACE_PAGES; i <= rounds; i++)
 		lost += dm_peek(self->mem + i % RACE_PAGES * self->page) != i;
 	EXPECT_EQ(0, lost);
 }
@@ -352,7 +362,7 @@ TEST_F_TIMEOUT(rules, rule03_zap_before_copy_sum, 120)
 	m.fd = self->dm.fd;
 	dm_poke(self->mem, 0);
 	ASSERT_EQ(0, dm_worker_start(&mover));
-	for (i = 0; i < 200 && !mover.error; i++) {
+	for (i = 0; i < RACE_ROUNDS / 2 && !mover.error; i++) {
 		ret = dm_add64(self->dm.fd, self->mem, 1);
 		ASSERT_TRUE(!ret || ret == -EBUSY);
 		done += !ret;
@@ -362,6 +372,28 @@ TEST_F_TIMEOUT(rules, rule03_zap_before_copy_sum, 120)
 	EXPECT_EQ(0, dm_worker_stop(&mover));
 	EXPECT_LT(0, done);
 	EXPECT_EQ(i * 1000000 + done, dm_peek(self->mem));
+}
+
+/*
+ * What the device writes is dirty. If not, reclaim takes a page that MADV_FREE
+ * has cleaned for one that nobody wrote to since, and drops it.
+ */
+TEST_F(rules, rule03_device_writes_are_dirty)
+{
+	dm_fill(self->buf, self->len, SEED + 1);
+	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_FREE));
+	ASSERT_EQ(0, dm_write(self->dm.fd, self->mem, self->buf, self->len));
+	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_PAGEOUT));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
+
+	/* The same with a write while the pages are on the device. */
+	dm_fill(self->buf, self->len, SEED + 2);
+	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_FREE));
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_write(self->dm.fd, self->mem, self->buf, self->len));
+	ASSERT_EQ(0, dm_to_system(self->dm.fd, self->mem, self->len));
+	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_PAGEOUT));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 2));
 }
 
 TEST_F_TIMEOUT(rules, rule03_zap_before_copy_hmm, 120)
@@ -382,7 +414,7 @@ TEST_F_TIMEOUT(rules, rule03_zap_before_copy_hmm, 120)
 	ASSERT_NE(NULL, in);
 	m.fd = self->hmm;
 	ASSERT_EQ(0, dm_worker_start(&mover));
-	for (i = 1; i <= 200 && !mover.error; i++) {
+	for (i = 1; i <= RACE_ROUNDS / 2 && !mover.error; i++) {
 		addr = self->mem + i % RACE_PAGES * self->page;
 		dm_fill_from(in, self->page, SEED, i);
 		ASSERT_EQ(0, hmm_page(self->hmm, HMM_WRITE, addr, in));
@@ -654,7 +686,7 @@ static bool injected_error(int ret)
 TEST_F_TIMEOUT(rules, rule07_one_abort_path, 300)
 {
 	size_t len = variant->backing.thp ? self->len : RACE_PAGES * self->page;
-	const unsigned int step = variant->backing.thp ? 29 : 1;
+	const unsigned int step = variant->backing.thp ? 97 : 1;
 	const char *why = injection_setup();
 	struct dmirror_query before, after;
 	unsigned int nth, back, failures;
@@ -708,7 +740,7 @@ TEST_F_TIMEOUT(rules, rule07_one_abort_path, 300)
 TEST_F_TIMEOUT(rules, rule07_one_abort_path_holes, 300)
 {
 	size_t len = variant->backing.thp ? self->len : RACE_PAGES * self->page;
-	const unsigned int step = variant->backing.thp ? 29 : 1;
+	const unsigned int step = variant->backing.thp ? 97 : 1;
 	const char *why = injection_setup();
 	unsigned int nth, failures = 0;
 	struct dmirror_migrate m;
@@ -835,7 +867,7 @@ TEST_F(rules, rule07_one_abort_path_hmm)
 
 	if (self->hmm < 0)
 		SKIP(return, "the driver was loaded with hmm_abi=0");
-	for (i = 0; i < 10; i++) {
+	for (i = 0; i < 3; i++) {
 		ASSERT_EQ(0, hmm_call(self->hmm, HMM_FLAGS, self->mem, NULL,
 				      HMM_FLAG_FAIL_ALLOC, NULL));
 		ret = hmm_call(self->hmm, HMM_TO_DEV, self->mem, self->buf,
