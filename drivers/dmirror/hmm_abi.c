@@ -23,6 +23,7 @@
 #include "dmirror.h"
 
 #define BOUNCE_SIZE	SZ_64K
+#define EXCLUSIVE_TRIES	8
 #define MMAP_PAGES_MAX	(SZ_16M >> PAGE_SHIFT)
 
 struct hmm_cmd {
@@ -280,20 +281,34 @@ static bool find_exclusive(struct dmirror_svm *svm, u64 addr, u64 end, bool is)
 	return found;
 }
 
-static int hmm_exclusive(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
+static int make_exclusive(struct dmirror_svm *svm, u64 addr, u64 end)
 {
-	u64 addr;
 	int ret;
 
-	for (addr = cmd->addr; addr < end; addr += PAGE_SIZE) {
+	for (; addr < end; addr += PAGE_SIZE) {
+		if (find_exclusive(svm, addr, addr + PAGE_SIZE, true))
+			continue;
 		ret = dmirror_exclusive_page(svm, addr);
 		if (ret)
 			return ret;
-		cond_resched();
 	}
+	return 0;
+}
 
-	if (find_exclusive(svm, cmd->addr, end, false))
-		return -ENOENT;
+/* While the later pages are made exclusive, khugepaged may revoke the first. */
+static int hmm_exclusive(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
+{
+	unsigned int tries = 0;
+	int ret;
+
+	do {
+		if (tries++ == EXCLUSIVE_TRIES)
+			return -ENOENT;
+		ret = make_exclusive(svm, cmd->addr, end);
+		if (ret)
+			return ret;
+	} while (find_exclusive(svm, cmd->addr, end, false));
+
 	ret = transfer(svm, cmd, end, false);
 	cmd->faults = 0;
 	return ret;
