@@ -58,6 +58,11 @@ test_programs() {
 	make -s -C "$TOP/selftests" KSRC="$K_SRC" list-programs
 }
 
+# What suites call, and the tour.
+helper_programs() {
+	make -s -C "$TOP/selftests" KSRC="$K_SRC" list-helpers
+}
+
 copy_driver() {
 	mkdir -p "$1"/{bin,dev,proc,sys,tmp,root,tests,lib/modules}
 	cp "$VM/init" "$1/init"
@@ -70,7 +75,7 @@ copy_driver() {
 copy_tests() {
 	local name
 	cp "$(newest_tool tools/testing/selftests/kselftest/ktap_helpers.sh)" "$1/"
-	for name in hmm-tests dmirror_tour $(test_programs); do
+	for name in hmm-tests $(test_programs) $(helper_programs); do
 		cp "$(first_of "$G_DIR/tests/$name" "$TOP/selftests/$name")" "$1/"
 	done
 }
