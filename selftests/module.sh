@@ -210,15 +210,16 @@ check refused.no_memory refused private_size private_size=0
 check refused.absurd_size refused private_size private_size=4294967295
 check refused.only_first_spm refused spm_addr_dev1 "spm_addr_dev0=$SPM0"
 check refused.only_second_spm refused spm_addr_dev0 "spm_addr_dev1=$SPM1"
-check refused.overlapping_spm refused spm_addr_dev1 \
+check refused.overlapping_spm refused overlap \
 	"spm_addr_dev0=$SPM0" "spm_addr_dev1=$SPM0"
-check refused.overlapping_spm_size refused spm_addr_dev1 \
-	"spm_addr_dev0=$SPM0" "spm_addr_dev1=$SPM1" spm_size=512
+check refused.overlapping_spm_size refused overlap \
+	"spm_addr_dev0=$SPM0" "spm_addr_dev1=$SPM1" \
+	"spm_size=$(((SPM1 - SPM0) / 1048576 + 2))"
 check refused.unaligned_spm refused spm_addr_dev0 \
 	"spm_addr_dev0=$(printf '0x%x' $((SPM0 + 4096)))" "spm_addr_dev1=$SPM1"
 check refused.no_spm_size refused spm_size \
 	"spm_addr_dev0=$SPM0" "spm_addr_dev1=$SPM1" spm_size=0
-check refused.system_ram refused spm_addr_dev0 \
+check refused.system_ram refused "$(system_ram)" \
 	"spm_addr_dev0=$(system_ram)" "spm_addr_dev1=$SPM1"
 check refused.no_such_value refused "" private_devices=many
 
