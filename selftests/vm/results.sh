@@ -102,11 +102,13 @@ summarize() {
 }
 
 # count JSON...: the last line of every run of tests; false if a test failed or none ran. A
-# result that cannot be parsed, or a plan that was not kept, is a failure.
+# result that cannot be parsed, a plan that was not kept and a run without results are failures.
 count() {
 	python3 - "$@" <<-'END'
-	import json, sys
-	runs = [json.load(open(name))["misc"] for name in sys.argv[1:]]
+	import json, os, sys
+	none = dict(passed=0, failed=0, crashed=0, errors=1, skipped=0)
+	runs = [json.load(open(name))["misc"] if os.path.exists(name) else none
+	        for name in sys.argv[1:]]
 	total = lambda *keys: sum(run[key] for run in runs for key in keys)
 	failed = total("failed", "crashed", "errors")
 	print(f"{total('passed')} passed, {failed} failed, {total('skipped')} skipped")
