@@ -12,8 +12,8 @@
 
 #define SEED		0x5eed
 #define RACE_PAGES	8
-#define RACE_ROUNDS	200
-#define RACE_ROUNDS_THP	30
+#define RACE_ROUNDS	60
+#define RACE_ROUNDS_THP	8
 
 FIXTURE(rules)
 {
