@@ -116,8 +116,8 @@ with_parameters() {
 	[ -e /dev/hmm_dmirror2 ] && [ ! -e /dev/hmm_dmirror3 ] || return 1
 	[ "$("$HOLD" size /dev/dmirror2)" = 16 ] || return 1
 	unload
-	load private_devices=1 private_size=1 || return 1
-	[ ! -e /dev/dmirror1 ] && [ "$("$HOLD" size /dev/dmirror0)" = 1 ]
+	load private_devices=1 private_size=2 || return 1
+	[ ! -e /dev/dmirror1 ] && [ "$("$HOLD" size /dev/dmirror0)" = 2 ]
 }
 
 without_hmm_abi() {
@@ -196,7 +196,7 @@ SPM0=$(value_of spm_addr_dev0)
 SPM1=$(value_of spm_addr_dev1)
 : "${SPM0:=0x40000000}" "${SPM1:=0x50000000}"
 
-ktap_set_plan 19
+ktap_set_plan 20
 check unload_with_memory.private unload_with_memory /dev/dmirror0
 check unload_with_memory.coherent unload_with_memory /dev/dmirror2
 check unload_with_file unload_with_file
@@ -207,6 +207,7 @@ check without_hmm_abi without_hmm_abi
 check full_device full_device
 check refused.too_many_devices refused private_devices private_devices=17
 check refused.no_memory refused private_size private_size=0
+check refused.odd_size refused private_size private_size=3
 check refused.absurd_size refused private_size private_size=4294967295
 check refused.only_first_spm refused spm_addr_dev1 "spm_addr_dev0=$SPM0"
 check refused.only_second_spm refused spm_addr_dev0 "spm_addr_dev1=$SPM1"

@@ -303,6 +303,90 @@ TEST_F(thp, fork)
 	EXPECT_EQ(0, dm_bad(self->mem, DM_HUGE, SEED));
 }
 
+/*
+ * Shared with a child since fork(): it moves for both, as one or in pages, and
+ * each of them finds it whole. The two map it by an entry each, and both of
+ * these have to be split where the folio is.
+ */
+static int shared_rounds(const struct dm *dm, int hmm, unsigned int rounds)
+{
+	unsigned int i, step;
+	char *buf = malloc(DM_HUGE);
+	int bad = !buf, ret;
+
+	for (i = 0; i < rounds && !bad; i++) {
+		char *mem = dm_alloc(dm, DM_HUGE, SEED + i);
+		__u64 *word = dm_shared();
+		pid_t pid = fork();
+
+		if (!pid) {
+			dm_await(word, 1);
+			_exit(!!dm_bad(mem, DM_HUGE, SEED + i));
+		}
+		for (step = 0; step < 4; step++) {
+			struct dmirror_migrate m;
+
+			if (hmm >= 0)
+				hmm_call(hmm, HMM_FLAGS, mem, NULL,
+					 HMM_FLAG_FAIL_ALLOC, NULL);
+			ret = dm_migrate_raw(dm->fd, mem, DM_HUGE,
+					     step & 1 ? DMIRROR_TARGET_SYSTEM :
+							DMIRROR_TARGET_DEVICE,
+					     &m);
+			bad += ret && ret != -ENOSPC && ret != -ENOMEM;
+			bad += dm_migrate_sum(&m) != DM_HUGE;
+			bad += dm_read(dm->fd, mem, buf, DM_HUGE) != 0;
+			bad += dm_bad(buf, DM_HUGE, SEED + i) != 0;
+		}
+		dm_poke(word, 1);
+		bad += dm_wait(pid) != 0;
+		bad += dm_bad(mem, DM_HUGE, SEED + i) != 0;
+		munmap(word, dm->page);
+		munmap(mem, DM_HUGE);
+	}
+	free(buf);
+	return bad;
+}
+
+TEST_F_TIMEOUT(thp, shared, 120)
+{
+	EXPECT_EQ(0, shared_rounds(&self->dm, -1, 4));
+}
+
+/* The same where no huge page is to be had for it. */
+TEST_F_TIMEOUT(thp, shared_no_room, 120)
+{
+	if (self->hmm < 0)
+		SKIP(return, "the driver was loaded with hmm_abi=0");
+	EXPECT_EQ(0, shared_rounds(&self->dm, self->hmm, 4));
+}
+
+/* One word somewhere in it: that word changes, and no other. */
+TEST_F(thp, access_inside)
+{
+	static const unsigned int pages[] = { 1, 255, 511 };
+	unsigned int i;
+	__u64 value;
+	char *p;
+
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		p = self->mem + pages[i] * self->page;
+		madvise(self->mem, DM_HUGE, MADV_COLLAPSE);
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, DM_HUGE));
+		ASSERT_EQ(0, dm_read64(self->fd, p, &value));
+		EXPECT_EQ(dm_word(SEED, pages[i], 0), value);
+		EXPECT_EQ(DMIRROR_PLACE_LOCAL, dm_where(self->fd, p).place);
+
+		/* With nothing mapped on the device but this page. */
+		ASSERT_EQ(0, dm_to_system(self->fd, self->mem, DM_HUGE));
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, DM_HUGE));
+		ASSERT_EQ(0, dm_write64(self->fd, p, 5));
+		EXPECT_EQ(5, dm_peek(p));
+		dm_poke(p, dm_word(SEED, pages[i], 0));
+		EXPECT_EQ(0, dm_bad(self->mem, DM_HUGE, SEED));
+	}
+}
+
 /* One page of it gets other rights, which splits the mapping of all. */
 TEST_F(thp, split_by_protection)
 {
