@@ -41,7 +41,9 @@ boot() {
 		-kernel "$K_IMAGE" -initrd "$V_DIR/initramfs" -append "$(xargs <<<"$CMDLINE")" \
 		-serial "${V_CONSOLE:-file:$V_DIR/console}" \
 		-device virtio-serial-pci $(ports results stdout stderr verdict) \
-		<"${V_INPUT:-/dev/null}" >"${V_OUTPUT:-$V_DIR/qemu.log}" 2>&1 || status=$?
+		<"${V_INPUT:-/dev/null}" >"${V_OUTPUT:-$V_DIR/qemu.log}" 2>&1 &
+	# In the background, so that a signal to this script does not wait for the VM.
+	wait $! || status=$?
 	[ "$status" != 124 ] || echo "timed out after $limit s" >"$V_DIR/verdict"
 	rm -f "$V_DIR/initramfs"
 	grep -q '^\(finished\|exited\)' "$V_DIR/verdict"

@@ -46,6 +46,8 @@ with_progress() {
 }
 
 # Nothing that runs beside a command survives it.
+trap 'exit 130' INT
+trap 'exit 143' TERM
 trap 'kill $(jobs -p) 2>/dev/null || :' EXIT
 
 # lock FILE, unlock: one at a time, also between two users of one cache. Locks nest, and end
