@@ -66,6 +66,29 @@ static int make_writable(struct dmirror_svm *svm, struct hmm_range *range,
 }
 
 /*
+ * For private memory that one PMD maps, 7.2 reports the first page of the folio
+ * for the first address of the range, also where that is in the middle. Such a
+ * folio is aligned as the address is, so the address says which page it is.
+ */
+static void fix_first_block(struct hmm_range *range)
+{
+	u64 end = dmirror_block_end(range->start, range->end);
+	unsigned long *pfn = range->hmm_pfns;
+	unsigned long mask = DMIRROR_BLOCK_PAGES - 1;
+	struct dmirror_device *dev;
+	u64 addr;
+
+	for (addr = range->start; addr < end; addr += PAGE_SIZE, pfn++) {
+		if (!(*pfn & HMM_PFN_VALID) ||
+		    hmm_pfn_to_map_order(*pfn) != DMIRROR_BLOCK_ORDER)
+			continue;
+		dev = dmirror_pfn_device(page_to_pfn(hmm_pfn_to_page(*pfn)));
+		if (dev && dev->type == DMIRROR_MEMORY_PRIVATE)
+			*pfn = (*pfn & ~mask) | (PHYS_PFN(addr) & mask);
+	}
+}
+
+/*
  * Read the CPU's page table and, as range->default_flags say, fault pages in.
  * Returns 0 with svm->lock held for writing: the answer is then current, and
  * stays so until the lock is given up. Never gives up for a lost race, only
@@ -95,6 +118,7 @@ static int range_acquire(struct dmirror_svm *svm, struct hmm_range *range)
 		if (ret)
 			return ret;
 
+		fix_first_block(range);
 		ret = make_writable(svm, range, &again);
 		if (ret)
 			return ret;

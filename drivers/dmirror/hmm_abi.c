@@ -150,15 +150,39 @@ static int check_local(struct dmirror_svm *svm, u64 start, u64 end)
 	return ret;
 }
 
+/*
+ * In that driver a block is a huge page in coherent memory too, and where there
+ * is none to move it to, pages are tried. Here it is in pages already, and they
+ * are tried again.
+ */
+static bool try_again(struct dmirror_svm *svm, const struct hmm_cmd *cmd,
+		      u64 end)
+{
+	return svm->dev->type == DMIRROR_MEMORY_COHERENT &&
+	       ALIGN(cmd->addr, DMIRROR_BLOCK_SIZE) + DMIRROR_BLOCK_SIZE <= end;
+}
+
+static int hmm_migrate(struct dmirror_svm *svm, enum dmirror_target target,
+		       const struct hmm_cmd *cmd, u64 end,
+		       struct dmirror_migrate_stats *stats)
+{
+	int ret;
+
+	ret = dmirror_migrate_range(svm, target, cmd->addr, end, stats);
+	if (!stats->no_memory || !try_again(svm, cmd, end))
+		return ret;
+	stats->no_memory = 0;
+	return dmirror_migrate_range(svm, target, cmd->addr, end, stats);
+}
+
 static int hmm_migrate_to_dev(struct dmirror_svm *svm, struct hmm_cmd *cmd,
 			      u64 end)
 {
 	struct dmirror_migrate_stats stats = {};
 	int ret;
 
-	ret = migrate_errno(dmirror_migrate_range(svm, DMIRROR_TARGET_DEVICE,
-						  cmd->addr, end, &stats),
-			    &stats);
+	ret = hmm_migrate(svm, DMIRROR_TARGET_DEVICE, cmd, end, &stats);
+	ret = migrate_errno(ret, &stats);
 	/* What did not fit is, to the caller, a page that is not there. */
 	if (ret && !stats.no_memory && !stats.failed)
 		return ret;
@@ -172,31 +196,13 @@ static int hmm_migrate_to_dev(struct dmirror_svm *svm, struct hmm_cmd *cmd,
 	return ret;
 }
 
-/*
- * In that driver a block is a huge page in coherent memory too, and where there
- * is none to bring it back to, pages are tried. Here it is in pages already, and
- * they are tried again.
- */
-static bool try_again(struct dmirror_svm *svm, const struct hmm_cmd *cmd,
-		      u64 end)
-{
-	return svm->dev->type == DMIRROR_MEMORY_COHERENT &&
-	       ALIGN(cmd->addr, DMIRROR_BLOCK_SIZE) + DMIRROR_BLOCK_SIZE <= end;
-}
-
 static int hmm_migrate_to_sys(struct dmirror_svm *svm, struct hmm_cmd *cmd,
 			      u64 end)
 {
 	struct dmirror_migrate_stats stats = {};
 	int ret;
 
-	ret = dmirror_migrate_range(svm, DMIRROR_TARGET_SYSTEM, cmd->addr, end,
-				    &stats);
-	if (ret == -ENOMEM && try_again(svm, cmd, end)) {
-		stats.no_memory = 0;
-		ret = dmirror_migrate_range(svm, DMIRROR_TARGET_SYSTEM,
-					    cmd->addr, end, &stats);
-	}
+	ret = hmm_migrate(svm, DMIRROR_TARGET_SYSTEM, cmd, end, &stats);
 	cmd->cpages = stats.entries;
 	return migrate_errno(ret, &stats);
 }

@@ -106,8 +106,8 @@ static int check_coherent(void)
 	if (check_size("spm_size", spm_size))
 		return -EINVAL;
 	if (high - low < size || high + size < high) {
-		pr_err("dmirror: coherent devices of %lu MiB at %#lx and %#lx overlap or do not fit\n",
-		       spm_size, low, high);
+		pr_err("dmirror: spm_addr_dev0=%#lx spm_addr_dev1=%#lx: two times %lu MiB overlap or do not fit\n",
+		       spm_addr_dev0, spm_addr_dev1, spm_size);
 		return -EINVAL;
 	}
 	return 0;

@@ -67,6 +67,7 @@ enum phase {
  * @fates: of each page
  * @segments: what to copy
  * @nr_segments: how many
+ * @split: a large folio has to be split: run the batch again for small pages
  * @entries: entries of args.src that moved
  * @ns: time spent in each phase
  * @since: when the phase began
@@ -79,6 +80,7 @@ struct migration {
 	u8 *fates;
 	struct dmirror_hw_segment *segments;
 	unsigned int nr_segments;
+	bool split;
 	unsigned int entries;
 	u64 ns[PHASE_COUNT];
 	u64 since;
@@ -182,16 +184,17 @@ static struct folio *alloc_system(const struct migration *m, unsigned long i,
 static bool place(struct migration *m, unsigned long head, unsigned long i,
 		  unsigned int order)
 {
-	struct folio *folio = NULL;
+	struct folio *folio;
 
 	if (dmirror_devmem_fail_once(&m->dev->devmem))
 		return false;
-	if (m->target == DMIRROR_TARGET_SYSTEM)
-		folio = alloc_system(m, i, order);
-	else if (!order || dmirror_has_large_folios(m->dev))
+	if (m->target == DMIRROR_TARGET_DEVICE)
 		folio = dmirror_devmem_alloc(m->dev, order);
+	else
+		folio = alloc_system(m, i, order);
 	if (!folio)
 		return false;
+
 	m->args.dst[i] = migrate_pfn(folio_pfn(folio)) |
 			 (order ? MIGRATE_PFN_COMPOUND : 0);
 	add_segment(m, folio_page(folio, 0), source_page(m, head, i),
@@ -217,35 +220,37 @@ static void unplace(struct migration *m, unsigned long first, unsigned long end,
 	}
 }
 
-/*
- * A large folio for which there is no large destination: mm splits it where
- * some of its pages are given small ones, and where it has a vma to do so in.
- */
-static void place_split(struct migration *m, unsigned long head)
+/* A large hole with no large page for it: mm takes small ones, if it gets all. */
+static void place_hole(struct migration *m, unsigned long head)
 {
 	unsigned long i = head, end = head + DMIRROR_BLOCK_PAGES;
 	unsigned int segments = m->nr_segments;
 
-	/*
-	 * On a CPU fault mm itself holds a reference, and so cannot split the
-	 * folio. But when it tries, it replaces the PMD by PTEs, and the next
-	 * fault is for one page. To make it try, one destination will do.
-	 */
-	if (m->args.fault_page) {
-		if (place(m, head, head, 0))
-			return;
-	} else if (m->args.vma) {
-		while (i < end && place(m, head, i, 0))
-			i++;
-	}
+	while (i < end && place(m, head, i, 0))
+		i++;
+	if (i == end)
+		return;
+	unplace(m, head, i, FATE_NO_MEMORY);
+	m->nr_segments = segments;
+	memset(m->fates + head, FATE_NO_MEMORY, DMIRROR_BLOCK_PAGES);
+}
 
-	/* mm fills a large hole with small pages only if it gets all. */
-	if (i < end && !source_page(m, head, head)) {
-		unplace(m, head, i, FATE_NO_MEMORY);
-		m->nr_segments = segments;
-		i = head;
-	}
-	memset(m->fates + i, FATE_NO_MEMORY, end - i);
+/*
+ * A large folio for which there is no large destination. Given small ones, mm
+ * would split it, but only in the address space that is migrated: one that
+ * shares the folio would then map a huge page at a small one. So the batch is
+ * run again, and setup is asked to split what it collects.
+ *
+ * On a CPU fault setup cannot: mm itself holds a reference. But when it is given
+ * one small page it replaces the PMD by PTEs before it finds that out, and the
+ * next fault is for one page.
+ */
+static void place_split(struct migration *m, unsigned long head)
+{
+	if (m->args.fault_page && place(m, head, head, 0))
+		return;
+	m->split = m->args.vma && !m->args.fault_page;
+	memset(m->fates + head, FATE_NO_MEMORY, DMIRROR_BLOCK_PAGES);
 }
 
 /* Whether a collected page is one that this migration is about. */
@@ -279,7 +284,10 @@ static void migration_plan(struct migration *m)
 			if (!place(m, i, i, 0))
 				m->fates[i] = FATE_NO_MEMORY;
 		} else if (!place(m, i, i, DMIRROR_BLOCK_ORDER)) {
-			place_split(m, i);
+			if (source_page(m, i, i))
+				place_split(m, i);
+			else
+				place_hole(m, i);
 		}
 	}
 }
@@ -367,12 +375,30 @@ static void migration_run(struct migration *m)
 static unsigned long select_source(const struct dmirror_device *dev,
 				   enum dmirror_target target)
 {
+	unsigned long large = dmirror_has_large_folios(dev) ?
+			      MIGRATE_VMA_SELECT_COMPOUND : 0;
+
 	if (target == DMIRROR_TARGET_DEVICE)
-		return MIGRATE_VMA_SELECT_SYSTEM | MIGRATE_VMA_SELECT_COMPOUND;
-	if (dev->type == DMIRROR_MEMORY_PRIVATE)
-		return MIGRATE_VMA_SELECT_DEVICE_PRIVATE |
-		       MIGRATE_VMA_SELECT_COMPOUND;
-	return MIGRATE_VMA_SELECT_DEVICE_COHERENT;
+		return MIGRATE_VMA_SELECT_SYSTEM | large;
+	if (dev->type == DMIRROR_MEMORY_COHERENT)
+		return MIGRATE_VMA_SELECT_DEVICE_COHERENT;
+	return MIGRATE_VMA_SELECT_DEVICE_PRIVATE | large;
+}
+
+static int setup_and_run(struct migration *m)
+{
+	int ret;
+
+	m->split = false;
+	m->nr_segments = 0;
+	ret = migrate_vma_setup(&m->args);
+	if (ret)
+		return ret;
+	if (m->args.cpages)
+		migration_run(m);
+	else
+		memset(m->fates, FATE_LEFT, m->npages);
+	return 0;
 }
 
 /* mmap_lock is held, and stays held until mm is done with the batch. */
@@ -389,14 +415,11 @@ static int migrate_batch(struct migration *m, struct vm_area_struct *vma,
 	m->args.flags = select_source(m->dev, m->target);
 	m->args.fault_page = fault_page;
 
-	ret = migrate_vma_setup(&m->args);
-	if (ret)
+	ret = setup_and_run(m);
+	if (ret || !m->split)
 		return ret;
-	if (m->args.cpages)
-		migration_run(m);
-	else
-		memset(m->fates, FATE_LEFT, m->npages);
-	return 0;
+	m->args.flags &= ~MIGRATE_VMA_SELECT_COMPOUND;
+	return setup_and_run(m);
 }
 
 /* Say why mm left pages alone. This only informs; the pages may move again. */
