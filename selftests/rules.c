@@ -177,6 +177,35 @@ TEST_F_TIMEOUT(rules, rule01_sequence, 120)
 	EXPECT_EQ(0, dm_stuck(self->dm.fd, self->mem, self->len));
 }
 
+/*
+ * The same with one fault for many pages, of which the first move: while the
+ * last are looked up, what was found of the first is out of date already.
+ */
+TEST_F_TIMEOUT(rules, rule01_sequence_long_fault, 120)
+{
+	struct mover m = { .mem = self->mem, .len = RACE_PAGES * self->page };
+	struct dm_worker mover = {
+		.step = move_there_and_back, .arg = &m, .limit = 100000,
+	};
+	const unsigned int rounds = race_rounds(&self->dm);
+	unsigned int lost = 0;
+	__u64 round, i;
+
+	m.fd = self->dm.fd;
+	dm_fill(self->buf, self->len, SEED);
+	ASSERT_EQ(0, dm_worker_start(&mover));
+	for (round = 1; round <= rounds && !mover.error; round++) {
+		for (i = 0; i < RACE_PAGES; i++)
+			dm_poke(self->buf + i * self->page, round);
+		ASSERT_EQ(0, dm_write(self->dm.fd, self->mem, self->buf,
+				      self->len));
+		for (i = 0; i < RACE_PAGES; i++)
+			lost += dm_peek(self->mem + i * self->page) != round;
+	}
+	EXPECT_EQ(0, dm_worker_stop(&mover));
+	EXPECT_EQ(0, lost);
+}
+
 /* The same through the test_hmm ABI, a page at a time. */
 TEST_F_TIMEOUT(rules, rule01_sequence_hmm, 120)
 {
@@ -380,20 +409,28 @@ TEST_F_TIMEOUT(rules, rule03_zap_before_copy_sum, 120)
  */
 TEST_F(rules, rule03_device_writes_are_dirty)
 {
+	char *mem;
+
 	dm_fill(self->buf, self->len, SEED + 1);
 	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_FREE));
 	ASSERT_EQ(0, dm_write(self->dm.fd, self->mem, self->buf, self->len));
 	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_PAGEOUT));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
 
-	/* The same with a write while the pages are on the device. */
+	/*
+	 * The same with a write while the pages are on the device, and with new
+	 * ones: reclaim may have left a huge page mapped by PTEs.
+	 */
+	mem = dm_alloc(&self->dm, self->len, SEED);
+	ASSERT_NE(NULL, mem);
 	dm_fill(self->buf, self->len, SEED + 2);
-	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_FREE));
-	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, self->len));
-	ASSERT_EQ(0, dm_write(self->dm.fd, self->mem, self->buf, self->len));
-	ASSERT_EQ(0, dm_to_system(self->dm.fd, self->mem, self->len));
-	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_PAGEOUT));
-	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 2));
+	ASSERT_EQ(0, madvise(mem, self->len, MADV_FREE));
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, mem, self->len));
+	ASSERT_EQ(0, dm_write(self->dm.fd, mem, self->buf, self->len));
+	ASSERT_EQ(0, dm_to_system(self->dm.fd, mem, self->len));
+	ASSERT_EQ(0, madvise(mem, self->len, MADV_PAGEOUT));
+	EXPECT_EQ(0, dm_bad(mem, self->len, SEED + 2));
+	munmap(mem, self->len);
 }
 
 TEST_F_TIMEOUT(rules, rule03_zap_before_copy_hmm, 120)
