@@ -97,6 +97,9 @@ static int transfer(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end,
 		cmd->cpages += job.len >> PAGE_SHIFT;
 	}
 	kvfree(bounce);
+
+	/* A fault brings in all that is left: more of them are replays of it. */
+	cmd->faults = min(cmd->faults, 1ULL);
 	return ret;
 }
 
