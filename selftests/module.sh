@@ -174,7 +174,7 @@ check() {
 	"$@"
 	case $? in
 	0) ktap_test_pass "$name" ;;
-	4) ktap_test_skip "$name: no coherent device: spm_addr_dev0 and spm_addr_dev1 are missing" ;;
+	4) ktap_test_skip "$name: no coherent device: spm_addr_dev0 and spm_addr_dev1 missing" ;;
 	*)
 		loaded && grep '^dmirror ' /proc/modules | sed 's/^/# /'
 		ktap_test_fail "$name"
