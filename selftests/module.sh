@@ -56,7 +56,7 @@ wait_for() {
 start_holding() {
 	rm -f "$TMP/fifo" "$TMP/out"
 	mkfifo "$TMP/fifo"
-	"$HOLD" keep "$1" "$TMP/fifo" $2 >"$TMP/out" 2>&1 &
+	"$HOLD" keep "$1" "$TMP/fifo" ${2:+"$2"} >"$TMP/out" 2>&1 &
 	HOLDER=$!
 	wait_for "$TMP/out" ready
 }
@@ -104,7 +104,7 @@ unload_leaves_nothing() {
 }
 
 reload_often() {
-	for i in 1 2 3 4 5 6 7 8 9 10; do
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
 		unload && load || return 1
 	done
 }

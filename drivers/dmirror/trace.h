@@ -8,6 +8,7 @@
 #if !defined(DMIRROR_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
 #define DMIRROR_TRACE_H
 
+#include <linux/mm_types.h>
 #include <linux/tracepoint.h>
 
 /* A batch of mirrored memory was faulted in for the device. */
@@ -113,7 +114,7 @@ TRACE_EVENT(dmirror_evict,
 
 /* A CPU touched device memory, and this was the answer to its fault. */
 TRACE_EVENT(dmirror_cpu_fault,
-	TP_PROTO(unsigned int dev, u64 addr, unsigned int ret),
+	TP_PROTO(unsigned int dev, u64 addr, vm_fault_t ret),
 	TP_ARGS(dev, addr, ret),
 	TP_STRUCT__entry(
 		__field(unsigned int, dev)
@@ -123,7 +124,7 @@ TRACE_EVENT(dmirror_cpu_fault,
 	TP_fast_assign(
 		__entry->dev = dev;
 		__entry->addr = addr;
-		__entry->ret = ret;
+		__entry->ret = (__force unsigned int)ret;
 	),
 	TP_printk("dev=%u addr=%#llx ret=%#x", __entry->dev, __entry->addr,
 		  __entry->ret)

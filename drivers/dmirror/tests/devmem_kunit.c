@@ -433,4 +433,5 @@ static struct kunit_suite devmem_suite = {
 	.exit		= devmem_test_exit,
 	.test_cases	= devmem_cases,
 };
+
 kunit_test_suite(devmem_suite);

@@ -757,6 +757,7 @@ static struct kunit_suite pt_suite = {
 	.exit		= pt_test_exit,
 	.test_cases	= pt_cases,
 };
+
 kunit_test_suite(pt_suite);
 
 MODULE_DESCRIPTION("KUnit tests of the dmirror driver");
