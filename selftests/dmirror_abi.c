@@ -146,6 +146,26 @@ TEST_F(abi, migrate_there_and_back)
 	EXPECT_EQ(0, dm_bad(self->mem, len, SEED));
 }
 
+/* A migration to nowhere moves nothing, wherever the memory is. */
+TEST_F(abi, migrate_stay)
+{
+	size_t len = self->dm.len;
+	struct dmirror_migrate m;
+
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, self->mem, len,
+				DMIRROR_TARGET_STAY, &m));
+	EXPECT_EQ(len, m.resident);
+	EXPECT_EQ(len, dm_migrate_sum(&m));
+	EXPECT_TRUE(dm_all(self->dm.fd, self->mem, len, DMIRROR_PLACE_SYSTEM));
+
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, len));
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, self->mem, len,
+				DMIRROR_TARGET_STAY, &m));
+	EXPECT_EQ(len, m.resident);
+	EXPECT_TRUE(dm_all(self->dm.fd, self->mem, len, DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(self->mem, len, SEED));
+}
+
 /* Contents are the same after the CPU fetches each page with its own faults. */
 TEST_F(abi, migrate_and_fault_back)
 {
@@ -875,7 +895,7 @@ static const struct {
 	int error;
 } bad_fields[] = {
 	{ "migrate", FIELD(migrate, target), 4, 0, EINVAL },
-	{ "migrate", FIELD(migrate, target), 4, 3, EINVAL },
+	{ "migrate", FIELD(migrate, target), 4, 4, EINVAL },
 	{ "migrate", FIELD(migrate, length), 8, 0, EINVAL },
 	{ "migrate", FIELD(migrate, length), 8, 0x1001, EINVAL },
 	{ "migrate", FIELD(migrate, length), 8, 0x800, EINVAL },

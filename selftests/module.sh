@@ -131,7 +131,8 @@ without_hmm_abi() {
 
 full_device() {
 	COHERENT= ; unload
-	load private_size=2 || return 1
+	# Nothing may be evicted so soon.
+	load private_size=2 min_residency_ms=600000 || return 1
 	"$HOLD" full /dev/dmirror0 && "$HOLD" full /dev/dmirror1
 }
 

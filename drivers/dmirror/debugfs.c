@@ -58,6 +58,7 @@ static int counters_show(struct seq_file *m, void *unused)
 	show(m, "to_device", &counters->to_device);
 	show(m, "to_system", &counters->to_system);
 	show(m, "evicted", &counters->evicted);
+	show(m, "refaults", &counters->refaults);
 	show(m, "cpu_faults", &counters->cpu_faults);
 	show(m, "device_faults", &counters->device_faults);
 	show(m, "retries", &counters->retries);
@@ -69,11 +70,30 @@ static int counters_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(counters);
 
+static int engines_show(struct seq_file *m, void *unused)
+{
+	struct dmirror_device *dev = m->private;
+	unsigned int i;
+
+	for (i = 0; i < dev->hw.nr_engines; i++) {
+		struct dmirror_hw_engine *engine = &dev->hw.engines[i];
+
+		spin_lock_irq(&engine->lock);
+		seq_printf(m, "copy%u jobs %llu errors %llu bytes %llu ns %llu depth %u depth_max %u\n",
+			   i, engine->jobs, engine->errors, engine->bytes,
+			   engine->ns, engine->depth, engine->depth_max);
+		spin_unlock_irq(&engine->lock);
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(engines);
+
 static void add_device(struct dmirror_device *dev)
 {
 	struct dentry *dir = debugfs_create_dir(dev->name, root);
 
 	debugfs_create_file("counters", 0444, dir, dev, &counters_fops);
+	debugfs_create_file("engines", 0444, dir, dev, &engines_fops);
 }
 
 /**

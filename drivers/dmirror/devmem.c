@@ -12,6 +12,7 @@
  */
 #include <linux/bitmap.h>
 #include <linux/ioport.h>
+#include <linux/jiffies.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
@@ -26,6 +27,11 @@
 static void block_file(struct dmirror_devmem *devmem,
 		       struct dmirror_block *block)
 {
+	if (!block->used)
+		list_del_init(&block->lru);
+	if (block->evicting)
+		return;
+
 	if (!block->used)
 		list_move(&block->link, &devmem->empty);
 	else if (block->used < DMIRROR_BLOCK_PAGES)
@@ -58,6 +64,9 @@ VISIBLE_IF_KUNIT long dmirror_pages_take(struct dmirror_devmem *devmem,
 
 	index = find_first_zero_bit(block->map, DMIRROR_BLOCK_PAGES);
 	bitmap_set(block->map, index, nr);
+	if (!block->used)
+		block->since = jiffies;
+	list_move_tail(&block->lru, &devmem->lru);
 	block->used += nr;
 	devmem->used += nr;
 	block_file(devmem, block);
@@ -227,6 +236,128 @@ unsigned long dmirror_devmem_used_pfns(struct dmirror_devmem *devmem,
 }
 
 /**
+ * dmirror_devmem_touch() - the device is about to use some of its memory
+ * @devmem: the device's memory
+ * @offset: an offset in the block that it will use
+ *
+ * Context: any.
+ */
+void dmirror_devmem_touch(struct dmirror_devmem *devmem, u64 offset)
+{
+	struct dmirror_block *block;
+	unsigned long flags;
+
+	block = &devmem->blocks[offset / DMIRROR_BLOCK_SIZE];
+	spin_lock_irqsave(&devmem->lock, flags);
+	if (block->used)
+		list_move_tail(&block->lru, &devmem->lru);
+	spin_unlock_irqrestore(&devmem->lock, flags);
+}
+
+/**
+ * dmirror_devmem_isolate() - choose a block to evict
+ * @devmem: the device's memory
+ * @residency: how long memory is to stay on the device, in jiffies
+ * @young: set to the time until another block may be evicted, in jiffies; left
+ *	alone if there is no other
+ *
+ * The least recently used block that has been there long enough. Nothing of it
+ * is given out until dmirror_devmem_putback().
+ *
+ * Context: any.
+ * Return: the number of the block, or -1 if there is none.
+ */
+long dmirror_devmem_isolate(struct dmirror_devmem *devmem,
+			    unsigned long residency, unsigned long *young)
+{
+	unsigned long flags, until, wait = 0;
+	struct dmirror_block *block;
+	long found = -1;
+
+	spin_lock_irqsave(&devmem->lock, flags);
+	list_for_each_entry(block, &devmem->lru, lru) {
+		if (block->evicting)
+			continue;
+		until = block->since + residency;
+		if (time_before(jiffies, until)) {
+			wait = wait ? min(wait, until - jiffies) :
+				      until - jiffies;
+			continue;
+		}
+		block->evicting = true;
+		list_del_init(&block->link);
+		found = block - devmem->blocks;
+		break;
+	}
+	spin_unlock_irqrestore(&devmem->lock, flags);
+	if (wait)
+		*young = wait;
+	return found;
+}
+
+/**
+ * dmirror_devmem_putback() - give a block back to the allocator
+ * @devmem: the device's memory
+ * @block: the number that dmirror_devmem_isolate() answered
+ *
+ * What could not be evicted counts as used just now, so that the next search
+ * begins elsewhere.
+ *
+ * Context: any.
+ */
+void dmirror_devmem_putback(struct dmirror_devmem *devmem, unsigned long block)
+{
+	struct dmirror_block *b = &devmem->blocks[block];
+	unsigned long flags;
+
+	spin_lock_irqsave(&devmem->lock, flags);
+	b->evicting = false;
+	if (b->used)
+		list_move_tail(&b->lru, &devmem->lru);
+	block_file(devmem, b);
+	spin_unlock_irqrestore(&devmem->lock, flags);
+}
+
+/*
+ * Where evicted pages went, to tell how many come back: an estimate, as a pfn
+ * may be somebody else's by then, and two may want one slot.
+ */
+static unsigned long *evicted_slot(struct dmirror_devmem *devmem,
+				   unsigned long pfn)
+{
+	return &devmem->evicted[pfn % (devmem->nr_blocks *
+				       DMIRROR_BLOCK_PAGES)];
+}
+
+/**
+ * dmirror_devmem_note_evicted() - remember a page that was evicted
+ * @devmem: the device's memory
+ * @pfn: of the page in system memory, the first of a large folio
+ *
+ * Context: any.
+ */
+void dmirror_devmem_note_evicted(struct dmirror_devmem *devmem,
+				 unsigned long pfn)
+{
+	WRITE_ONCE(*evicted_slot(devmem, pfn), pfn);
+}
+
+/**
+ * dmirror_devmem_refaulted() - does a page that was evicted come back?
+ * @devmem: the device's memory
+ * @pfn: of a page that migrates to the device, the first of a large folio
+ *
+ * Context: any.
+ * Return: true, once for each dmirror_devmem_note_evicted().
+ */
+bool dmirror_devmem_refaulted(struct dmirror_devmem *devmem, unsigned long pfn)
+{
+	unsigned long *slot = evicted_slot(devmem, pfn);
+
+	return READ_ONCE(*slot) == pfn && cmpxchg(slot, pfn, 0) == pfn;
+}
+
+/**
  * dmirror_devmem_close() - let nothing be allocated until it is opened again
  * @dev: the device
  *
@@ -304,6 +435,13 @@ static void release_range(struct dev_pagemap *pagemap)
 	release_mem_region(pagemap->range.start, range_len(&pagemap->range));
 }
 
+VISIBLE_IF_KUNIT void dmirror_blocks_free(struct dmirror_devmem *devmem)
+{
+	kvfree(devmem->blocks);
+	kvfree(devmem->evicted);
+}
+EXPORT_SYMBOL_IF_KUNIT(dmirror_blocks_free);
+
 VISIBLE_IF_KUNIT int dmirror_blocks_init(struct dmirror_devmem *devmem,
 					 u64 size)
 {
@@ -313,13 +451,21 @@ VISIBLE_IF_KUNIT int dmirror_blocks_init(struct dmirror_devmem *devmem,
 	INIT_LIST_HEAD(&devmem->empty);
 	INIT_LIST_HEAD(&devmem->partial);
 	INIT_LIST_HEAD(&devmem->full);
+	INIT_LIST_HEAD(&devmem->lru);
 	devmem->nr_blocks = size / DMIRROR_BLOCK_SIZE;
 	devmem->blocks = kvcalloc(devmem->nr_blocks, sizeof(*devmem->blocks),
 				  GFP_KERNEL);
-	if (!devmem->blocks)
+	devmem->evicted = kvcalloc(devmem->nr_blocks,
+				   DMIRROR_BLOCK_PAGES *
+				   sizeof(*devmem->evicted), GFP_KERNEL);
+	if (!devmem->blocks || !devmem->evicted) {
+		dmirror_blocks_free(devmem);
 		return -ENOMEM;
-	for (i = 0; i < devmem->nr_blocks; i++)
+	}
+	for (i = 0; i < devmem->nr_blocks; i++) {
 		list_add_tail(&devmem->blocks[i].link, &devmem->empty);
+		INIT_LIST_HEAD(&devmem->blocks[i].lru);
+	}
 	return 0;
 }
 EXPORT_SYMBOL_IF_KUNIT(dmirror_blocks_init);
@@ -358,7 +504,7 @@ int dmirror_devmem_init(struct dmirror_device *dev, u64 start, u64 size)
 
 	if (dev->type == DMIRROR_MEMORY_PRIVATE)
 		base = NULL;
-	ret = dmirror_hw_init(&dev->hw, size, base);
+	ret = dmirror_hw_init(&dev->hw, size, base, dmirror_copy_engines());
 	if (ret)
 		goto unmap;
 	return 0;
@@ -368,7 +514,7 @@ unmap:
 release:
 	release_range(&devmem->pagemap);
 free_blocks:
-	kvfree(devmem->blocks);
+	dmirror_blocks_free(devmem);
 	return ret;
 }
 
@@ -383,5 +529,5 @@ void dmirror_devmem_fini(struct dmirror_device *dev)
 	memunmap_pages(&dev->devmem.pagemap);
 	release_range(&dev->devmem.pagemap);
 	dmirror_hw_fini(&dev->hw);
-	kvfree(dev->devmem.blocks);
+	dmirror_blocks_free(&dev->devmem);
 }

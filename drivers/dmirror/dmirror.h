@@ -8,7 +8,9 @@
  *	mmap_lock of the mirrored process
  *	  folio locks, held by mm between migrate_vma_setup() and _finalize()
  *	    dmirror_svm.lock
- *	dmirror_devmem.lock, a leaf, taken with interrupts off
+ *	      dmirror_hw_engine.busy, for small copies
+ *	dmirror_devmem.lock and dmirror_hw_engine.lock, leaves, taken with
+ *	interrupts off
  *
  * dmirror_svm.lock is taken by the notifier, which mm calls under nearly every
  * lock of its own and from reclaim. So nothing is allocated under it that
@@ -46,18 +48,20 @@ struct seq_file;
  * @to_device: bytes migrated to the device
  * @to_system: bytes migrated from it
  * @evicted: bytes of @to_system that went by eviction
+ * @refaults: bytes of @to_device that had been evicted before
  * @cpu_faults: CPU faults on device memory
  * @device_faults: batches of mirrored memory faulted in for the device
  * @retries: batches that raced with an invalidation and were done again
  * @invalidations: notifier callbacks
  * @exclusive: pages made device-exclusive
- * @copy_errors: batches that the copy engine failed
+ * @copy_errors: copy jobs that failed
  * @full: allocations of device memory that failed
  */
 struct dmirror_counters {
 	atomic64_t to_device;
 	atomic64_t to_system;
 	atomic64_t evicted;
+	atomic64_t refaults;
 	atomic64_t cpu_faults;
 	atomic64_t device_faults;
 	atomic64_t retries;
@@ -69,13 +73,20 @@ struct dmirror_counters {
 
 /**
  * struct dmirror_block - the allocator's view of a block of device memory
- * @link: in the list of struct dmirror_devmem that fits @used
+ * @link: in the list of struct dmirror_devmem that fits @used; in none while
+ *	the block is being evicted
+ * @lru: in the list of blocks by when they were last used, unless @used is 0
+ * @since: when it was last empty and a page of it was allocated, in jiffies
  * @used: pages allocated
+ * @evicting: the block is being evicted, and nothing of it is given out
  * @map: which
  */
 struct dmirror_block {
 	struct list_head link;
+	struct list_head lru;
+	unsigned long since;
 	unsigned int used;
+	bool evicting;
 	unsigned long map[BITS_TO_LONGS(DMIRROR_BLOCK_PAGES)];
 };
 
@@ -86,9 +97,11 @@ struct dmirror_block {
  * @blocks: one for each block of memory, @nr_blocks of them
  * @nr_blocks: set once
  * @first_pfn: of block 0, set once
+ * @evicted: pfns that pages were evicted to, hashed by pfn; not under the lock
  * @empty: blocks of which nothing is allocated
  * @partial: blocks that have some pages free
  * @full: blocks that have none
+ * @lru: blocks that have pages allocated, least recently used first
  * @used: pages allocated
  * @closed: how many want nothing to be allocated, while they evict
  * @fail_next: the next allocation for a migration fails, once
@@ -100,9 +113,11 @@ struct dmirror_devmem {
 	struct dmirror_block *blocks;
 	unsigned long nr_blocks;
 	unsigned long first_pfn;
+	unsigned long *evicted;
 	struct list_head empty;
 	struct list_head partial;
 	struct list_head full;
+	struct list_head lru;
 	unsigned long used;
 	unsigned int closed;
 	bool fail_next;
@@ -195,6 +210,9 @@ static inline u64 dmirror_block_end(u64 addr, u64 end)
 /* main.c */
 struct dmirror_device *dmirror_device_get(unsigned int index);
 unsigned int dmirror_device_count(void);
+unsigned long dmirror_min_residency(void);
+unsigned long dmirror_cpu_fault_window(void);
+unsigned int dmirror_copy_engines(void);
 
 /* ioctl.c */
 extern const struct file_operations dmirror_fops;
@@ -250,6 +268,8 @@ int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
 vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf);
 int dmirror_evict_prepare(struct dmirror_device *dev);
 int dmirror_evict_all(struct dmirror_device *dev, bool unloading);
+unsigned long dmirror_evict_some(struct dmirror_device *dev,
+				 unsigned long wanted);
 
 /* exclusive.c */
 int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr);
@@ -264,6 +284,13 @@ struct folio *dmirror_devmem_alloc(struct dmirror_device *dev,
 unsigned long dmirror_devmem_used_pfns(struct dmirror_devmem *devmem,
 				       unsigned long block,
 				       unsigned long *pfns);
+void dmirror_devmem_touch(struct dmirror_devmem *devmem, u64 offset);
+long dmirror_devmem_isolate(struct dmirror_devmem *devmem,
+			    unsigned long residency, unsigned long *young);
+void dmirror_devmem_putback(struct dmirror_devmem *devmem, unsigned long block);
+void dmirror_devmem_note_evicted(struct dmirror_devmem *devmem,
+				 unsigned long pfn);
+bool dmirror_devmem_refaulted(struct dmirror_devmem *devmem, unsigned long pfn);
 void dmirror_devmem_close(struct dmirror_device *dev);
 void dmirror_devmem_open(struct dmirror_device *dev);
 bool dmirror_devmem_fail_once(struct dmirror_devmem *devmem);
@@ -272,6 +299,7 @@ struct dmirror_device *dmirror_pfn_device(unsigned long pfn);
 u64 dmirror_page_offset(const struct page *page);
 #if IS_ENABLED(CONFIG_KUNIT)
 int dmirror_blocks_init(struct dmirror_devmem *devmem, u64 size);
+void dmirror_blocks_free(struct dmirror_devmem *devmem);
 long dmirror_pages_take(struct dmirror_devmem *devmem, unsigned int order);
 void dmirror_pages_return(struct dmirror_devmem *devmem, unsigned long page,
 			  unsigned int order);

@@ -184,18 +184,23 @@ static int map_batch(struct dmirror_svm *svm, const struct hmm_range *range,
 		     struct dmirror_pt_stash *stash)
 {
 	bool write = range->default_flags & HMM_PFN_REQ_WRITE;
+	u64 addr, touched = U64_MAX;
 	unsigned int order;
-	u64 addr, dpte;
 	int ret;
 
 	for (addr = range->start; addr < range->end; addr += PAGE_SIZE << order) {
 		unsigned long i = (addr - range->start) >> PAGE_SHIFT;
+		u64 dpte = make_dpte(svm, range->hmm_pfns[i], write);
 
 		order = is_block(range, addr) ? DMIRROR_BLOCK_ORDER : 0;
-		dpte = make_dpte(svm, range->hmm_pfns[i], write);
 		ret = dmirror_pt_map(&svm->pt, addr, order, dpte, stash);
 		if (ret)
 			return ret;
+
+		dpte &= DMIRROR_BLOCK_MASK | DPTE_SYSTEM;
+		if (!(dpte & DPTE_SYSTEM) && dpte != touched)
+			dmirror_devmem_touch(&svm->dev->devmem, dpte);
+		touched = dpte;
 	}
 	return 0;
 }

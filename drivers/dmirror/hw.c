@@ -8,49 +8,112 @@
  * The engines see addresses and nothing else: no struct page, no mm, no lock.
  */
 #include <linux/atomic.h>
+#include <linux/dma-fence.h>
 #include <linux/fault-inject.h>
 #include <linux/highmem.h>
+#include <linux/ktime.h>
+#include <linux/mempool.h>
 #include <linux/minmax.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
 
 #include "dmirror.h"
+#include "trace.h"
 
 /* The compute engine gives the page table's lock up after this many bytes. */
 #define RUN_QUANTUM	SZ_64K
 
+/* A copy of no more bytes is done before the submitter could go to sleep. */
+#define COPY_AT_ONCE	SZ_64K
+
+/* A copy job; its fence signals when the engine is done with it. */
+struct copy_job {
+	struct dma_fence fence;
+	struct work_struct work;
+	struct dmirror_hw_engine *engine;
+	const struct dmirror_hw_segment *segments;
+	unsigned int nr;
+	u64 bytes;
+};
+
+static void engines_fini(struct dmirror_hw *hw)
+{
+	unsigned int i;
+
+	for (i = 0; i < hw->nr_engines; i++)
+		destroy_workqueue(hw->engines[i].queue);
+	/* A job goes back to the pool when nobody can look at its fence. */
+	rcu_barrier();
+	mempool_destroy(hw->jobs);
+}
+
+static int engines_init(struct dmirror_hw *hw, unsigned int nr)
+{
+	struct dmirror_hw_engine *engine;
+
+	hw->jobs = mempool_create_kmalloc_pool(nr, sizeof(struct copy_job));
+	if (!hw->jobs)
+		return -ENOMEM;
+	for (hw->nr_engines = 0; hw->nr_engines < nr; hw->nr_engines++) {
+		engine = &hw->engines[hw->nr_engines];
+		engine->hw = hw;
+		mutex_init(&engine->busy);
+		spin_lock_init(&engine->lock);
+		engine->context = dma_fence_context_alloc(1);
+		/* Reclaim may wait for a migration to end. */
+		engine->queue = alloc_ordered_workqueue("dmirror%u-copy%u",
+							WQ_MEM_RECLAIM, hw->id,
+							hw->nr_engines);
+		if (!engine->queue) {
+			engines_fini(hw);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
 /**
- * dmirror_hw_init() - bring up a device's memory
- * @hw: the hardware
+ * dmirror_hw_init() - bring up a device's memory and engines
+ * @hw: the hardware; its id is set
  * @size: of its memory in bytes, a multiple of the block size
  * @base: where the CPU sees that memory, NULL if it does not
+ * @engines: number of copy engines, 1 to DMIRROR_HW_ENGINES_MAX
  *
  * Context: may sleep.
  * Return: 0, or -ENOMEM.
  */
-int dmirror_hw_init(struct dmirror_hw *hw, u64 size, void *base)
+int dmirror_hw_init(struct dmirror_hw *hw, u64 size, void *base,
+		    unsigned int engines)
 {
+	int ret;
+
 	hw->size = size;
 	hw->base = base;
 	hw->cells = NULL;
-	if (base)
-		return 0;
+	ret = engines_init(hw, engines);
+	if (ret || base)
+		return ret;
 
 	hw->cells = kvcalloc(size / DMIRROR_BLOCK_SIZE, sizeof(*hw->cells),
 			     GFP_KERNEL);
-	return hw->cells ? 0 : -ENOMEM;
+	if (hw->cells)
+		return 0;
+	engines_fini(hw);
+	return -ENOMEM;
 }
 
 /**
- * dmirror_hw_fini() - shut a device's memory down
- * @hw: the hardware; nothing of its memory is in use
+ * dmirror_hw_fini() - shut a device down
+ * @hw: the hardware; nothing of its memory is in use, and no job runs
  *
  * Context: may sleep.
  */
 void dmirror_hw_fini(struct dmirror_hw *hw)
 {
+	engines_fini(hw);
 	dmirror_hw_trim_all(hw);
 	kvfree(hw->cells);
 	hw->cells = NULL;
@@ -149,30 +212,160 @@ static void copy_segment(struct dmirror_hw *hw,
 	}
 }
 
-/**
- * dmirror_hw_copy() - have the copy engine move pages
- * @hw: the hardware
- * @segments: what to copy, whole pages
- * @nr: how many
- *
- * When it returns 0 the data is in place and visible to the CPU, as
- * migrate_vma_finalize() demands.
- *
- * Context: may sleep. The sources are locked and unmapped.
- * Return: 0, or -EIO if the engine failed; the destinations are then undefined
- * and the sources as they were.
- */
-int dmirror_hw_copy(struct dmirror_hw *hw,
-		    const struct dmirror_hw_segment *segments, unsigned int nr)
+static struct copy_job *to_copy_job(struct dma_fence *fence)
 {
+	return container_of(fence, struct copy_job, fence);
+}
+
+static const char *fence_driver_name(struct dma_fence *fence)
+{
+	return "dmirror";
+}
+
+static const char *fence_timeline_name(struct dma_fence *fence)
+{
+	return "copy";
+}
+
+static void copy_job_free(struct rcu_head *rcu)
+{
+	struct copy_job *job = to_copy_job(container_of(rcu, struct dma_fence,
+							rcu));
+
+	mempool_free(job, job->engine->hw->jobs);
+}
+
+static void fence_release(struct dma_fence *fence)
+{
+	call_rcu(&fence->rcu, copy_job_free);
+}
+
+static const struct dma_fence_ops copy_fence_ops = {
+	.get_driver_name   = fence_driver_name,
+	.get_timeline_name = fence_timeline_name,
+	.release	   = fence_release,
+};
+
+/*
+ * The engine at work. Others wait for the fence under any lock, so that from
+ * here to the signal nothing may wait for memory.
+ */
+static void copy_job_run(struct copy_job *job)
+{
+	struct dmirror_hw_engine *engine = job->engine;
+	bool cookie = dma_fence_begin_signalling();
+	u64 since = ktime_get_ns(), ns;
+	unsigned long flags;
 	unsigned int i;
+	int error = 0;
 
 	if (dmirror_should_fail_copy())
-		return -EIO;
+		error = -EIO;
+	for (i = 0; i < job->nr && !error; i++)
+		copy_segment(engine->hw, &job->segments[i]);
+	ns = ktime_get_ns() - since;
 
-	for (i = 0; i < nr; i++)
-		copy_segment(hw, &segments[i]);
-	return 0;
+	spin_lock_irqsave(&engine->lock, flags);
+	trace_dmirror_copy(engine->hw->id, engine - engine->hw->engines,
+			   job->fence.seqno, job->nr, job->bytes,
+			   engine->depth, ns, error);
+	engine->depth--;
+	engine->jobs++;
+	engine->errors += !!error;
+	engine->bytes += error ? 0 : job->bytes;
+	engine->ns += ns;
+	if (error)
+		dma_fence_set_error(&job->fence, error);
+	dma_fence_signal_locked(&job->fence);
+	spin_unlock_irqrestore(&engine->lock, flags);
+	dma_fence_end_signalling(cookie);
+}
+
+static void copy_job_work(struct work_struct *work)
+{
+	struct copy_job *job = container_of(work, struct copy_job, work);
+	struct dmirror_hw_engine *engine = job->engine;
+
+	mutex_lock(&engine->busy);
+	copy_job_run(job);
+	mutex_unlock(&engine->busy);
+	dma_fence_put(&job->fence);
+}
+
+/*
+ * Make the job the engine's next; true if it is its only one as well. Fences
+ * of an engine signal in the order of their numbers.
+ */
+static bool copy_job_enqueue(struct copy_job *job)
+{
+	struct dmirror_hw_engine *engine = job->engine;
+	unsigned long flags;
+	bool only;
+
+	spin_lock_irqsave(&engine->lock, flags);
+	only = !engine->depth++;
+	engine->depth_max = max(engine->depth_max, engine->depth);
+	dma_fence_init(&job->fence, &copy_fence_ops, &engine->lock,
+		       engine->context, ++engine->seqno);
+	spin_unlock_irqrestore(&engine->lock, flags);
+	return only;
+}
+
+/* An idle engine, or else they take turns. */
+static struct dmirror_hw_engine *choose_engine(struct dmirror_hw *hw)
+{
+	unsigned int first = atomic_inc_return(&hw->next_engine), i;
+	struct dmirror_hw_engine *engine;
+
+	for (i = 0; i < hw->nr_engines; i++) {
+		engine = &hw->engines[(first + i) % hw->nr_engines];
+		if (!READ_ONCE(engine->depth))
+			return engine;
+	}
+	return &hw->engines[first % hw->nr_engines];
+}
+
+/**
+ * dmirror_hw_copy() - have a copy engine move pages
+ * @hw: the hardware
+ * @segments: what to copy, whole pages; to stay until the fence signals
+ * @nr: how many
+ *
+ * When the fence signals without an error the data is in place and visible to
+ * the CPU, as migrate_vma_finalize() demands. With one, -EIO, the destinations
+ * are undefined and the sources as they were.
+ *
+ * Context: may sleep. The sources are locked and unmapped.
+ * Return: the fence, with a reference for the caller.
+ */
+struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
+				  const struct dmirror_hw_segment *segments,
+				  unsigned int nr)
+{
+	struct dmirror_hw_engine *engine = choose_engine(hw);
+	struct copy_job *job = mempool_alloc(hw->jobs, GFP_KERNEL);
+	bool idle;
+
+	*job = (struct copy_job) {
+		.engine	  = engine,
+		.segments = segments,
+		.nr	  = nr,
+	};
+	while (nr--)
+		job->bytes += segments[nr].len;
+	INIT_WORK(&job->work, copy_job_work);
+
+	/* With the engine in hand, a job that is its only one can run. */
+	idle = job->bytes <= COPY_AT_ONCE && mutex_trylock(&engine->busy);
+	if (copy_job_enqueue(job) && idle) {
+		copy_job_run(job);
+	} else {
+		dma_fence_get(&job->fence);
+		queue_work(engine->queue, &job->work);
+	}
+	if (idle)
+		mutex_unlock(&engine->busy);
+	return &job->fence;
 }
 
 /**

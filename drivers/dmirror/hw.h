@@ -6,9 +6,15 @@
 #ifndef DMIRROR_HW_H
 #define DMIRROR_HW_H
 
+#include <linux/atomic.h>
+#include <linux/mempool.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
 #include <linux/types.h>
 
+struct dma_fence;
 struct dmirror_pt;
+struct workqueue_struct;
 
 /*
  * An address as the device's engines take it: an offset in the device's own
@@ -18,14 +24,58 @@ struct dmirror_pt;
 #define DMIRROR_HW_SYSTEM	BIT_ULL(62)
 #define DMIRROR_HW_ZERO		BIT_ULL(63)
 
+#define DMIRROR_HW_ENGINES_MAX	8
+
+/**
+ * struct dmirror_hw_engine - one copy engine
+ * @hw: of which it is a part
+ * @queue: runs its jobs, one after the other
+ * @busy: held while a job runs
+ * @lock: protects what follows; also the lock of the jobs' fences
+ * @context: of the fences
+ * @seqno: of the last job that was submitted
+ * @depth: jobs submitted and not yet complete
+ * @depth_max: the highest that was
+ * @jobs: completed, with the failed ones
+ * @errors: of these, failed
+ * @bytes: copied
+ * @ns: spent copying
+ */
+struct dmirror_hw_engine {
+	struct dmirror_hw *hw;
+	struct workqueue_struct *queue;
+	/* Jobs run one at a time, whoever runs them. */
+	struct mutex busy;
+	/* Protects what follows; a leaf, taken with interrupts off. */
+	spinlock_t lock;
+	u64 context;
+	u64 seqno;
+	unsigned int depth;
+	unsigned int depth_max;
+	u64 jobs;
+	u64 errors;
+	u64 bytes;
+	u64 ns;
+};
+
 /**
  * struct dmirror_hw - one device's hardware
+ * @id: of the device
+ * @engines: the copy engines, @nr_engines of them
+ * @nr_engines: how many
+ * @next_engine: where to look for an idle one
+ * @jobs: memory for jobs, so that a submission never fails
  * @size: bytes of device memory
  * @base: where the CPU sees the device's memory, NULL if it does not
  * @cells: what stands in for memory that the CPU does not see: one vmalloc
  *	area for each block of it, made when the block is first used
  */
 struct dmirror_hw {
+	unsigned int id;
+	struct dmirror_hw_engine engines[DMIRROR_HW_ENGINES_MAX];
+	unsigned int nr_engines;
+	atomic_t next_engine;
+	mempool_t *jobs;
 	u64 size;
 	void *base;
 	void **cells;
@@ -94,13 +144,15 @@ struct dmirror_hw_job {
 	bool fault_write;
 };
 
-int dmirror_hw_init(struct dmirror_hw *hw, u64 size, void *base);
+int dmirror_hw_init(struct dmirror_hw *hw, u64 size, void *base,
+		    unsigned int engines);
 void dmirror_hw_fini(struct dmirror_hw *hw);
 int dmirror_hw_populate(struct dmirror_hw *hw, u64 offset);
 void dmirror_hw_trim_all(struct dmirror_hw *hw);
 
-int dmirror_hw_copy(struct dmirror_hw *hw,
-		    const struct dmirror_hw_segment *segments, unsigned int nr);
+struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
+				  const struct dmirror_hw_segment *segments,
+				  unsigned int nr);
 int dmirror_hw_run(struct dmirror_hw *hw, const struct dmirror_pt *pt,
 		   struct dmirror_hw_job *job);
 u64 dmirror_hw_atomic(void *mem, const struct dmirror_hw_job *job);

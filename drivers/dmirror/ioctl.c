@@ -84,8 +84,8 @@ static int ioctl_migrate(struct dmirror_svm *svm, union ioctl_arg *arg)
 	args->unsupported = 0;
 	args->failed = 0;
 	args->fault_addr = 0;
-	if (args->target != DMIRROR_TARGET_SYSTEM &&
-	    args->target != DMIRROR_TARGET_DEVICE)
+	if (args->target < DMIRROR_TARGET_SYSTEM ||
+	    args->target > DMIRROR_TARGET_STAY)
 		return -EINVAL;
 	ret = check_range(svm, args->addr, args->length, PAGE_SIZE, &end);
 	if (ret)

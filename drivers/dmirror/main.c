@@ -7,6 +7,7 @@
  * left; memory that programs still have on a device is evicted.
  */
 #include <linux/init.h>
+#include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/sizes.h>
@@ -50,6 +51,21 @@ module_param(hmm_abi, bool, 0444);
 MODULE_PARM_DESC(hmm_abi,
 		 "Offer the ABI of test_hmm on /dev/hmm_dmirrorN as well; say N beside test_hmm, which has nodes of that name (default Y)");
 
+static unsigned int min_residency_ms = 10;
+module_param(min_residency_ms, uint, 0644);
+MODULE_PARM_DESC(min_residency_ms,
+		 "How long memory stays on a device before it can be evicted for other memory, in ms (default 10)");
+
+static unsigned int cpu_fault_window = 64;
+module_param(cpu_fault_window, uint, 0444);
+MODULE_PARM_DESC(cpu_fault_window,
+		 "KiB that a CPU fault on device memory brings back, a power of two from a page to a huge page (default 64)");
+
+static unsigned int copy_engines = 2;
+module_param(copy_engines, uint, 0444);
+MODULE_PARM_DESC(copy_engines,
+		 "Copy engines of each device, 1 to 8 (default 2)");
+
 static struct dmirror_device *devices[MAX_PRIVATE + MAX_COHERENT];
 static unsigned int nr_devices;
 
@@ -74,6 +90,39 @@ unsigned int dmirror_device_count(void)
 struct dmirror_device *dmirror_device_get(unsigned int index)
 {
 	return devices[index];
+}
+
+/**
+ * dmirror_min_residency() - how long memory is safe from eviction
+ *
+ * Context: any.
+ * Return: the time in jiffies.
+ */
+unsigned long dmirror_min_residency(void)
+{
+	return msecs_to_jiffies(READ_ONCE(min_residency_ms));
+}
+
+/**
+ * dmirror_cpu_fault_window() - how much a CPU fault brings back
+ *
+ * Context: any.
+ * Return: bytes, a power of two and at least a page.
+ */
+unsigned long dmirror_cpu_fault_window(void)
+{
+	return cpu_fault_window * (unsigned long)SZ_1K;
+}
+
+/**
+ * dmirror_copy_engines() - how many copy engines a device has
+ *
+ * Context: any.
+ * Return: the number.
+ */
+unsigned int dmirror_copy_engines(void)
+{
+	return copy_engines;
 }
 
 static int check_size(const char *name, unsigned long mib)
@@ -124,6 +173,19 @@ static int check_parameters(void)
 		return -EINVAL;
 	if (check_coherent())
 		return -EINVAL;
+	if (!is_power_of_2(cpu_fault_window) ||
+	    dmirror_cpu_fault_window() < PAGE_SIZE ||
+	    dmirror_cpu_fault_window() > DMIRROR_BLOCK_SIZE) {
+		pr_err("dmirror: cpu_fault_window=%u: give a power of two from %lu to %lu\n",
+		       cpu_fault_window, PAGE_SIZE / SZ_1K,
+		       DMIRROR_BLOCK_SIZE / SZ_1K);
+		return -EINVAL;
+	}
+	if (!copy_engines || copy_engines > DMIRROR_HW_ENGINES_MAX) {
+		pr_err("dmirror: copy_engines=%u: give a number from 1 to %u\n",
+		       copy_engines, DMIRROR_HW_ENGINES_MAX);
+		return -EINVAL;
+	}
 	if (!private_devices && !spm_addr_dev0) {
 		pr_err("dmirror: no devices: give private_devices or spm_addr_dev0 and spm_addr_dev1\n");
 		return -EINVAL;
@@ -151,6 +213,7 @@ static int add_device(enum dmirror_memory_type type, u64 start, u64 size)
 	if (!dev)
 		return -ENOMEM;
 	dev->id = nr_devices;
+	dev->hw.id = dev->id;
 	dev->type = type;
 	snprintf(dev->name, sizeof(dev->name), "dmirror%u", dev->id);
 

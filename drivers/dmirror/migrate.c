@@ -11,14 +11,16 @@
  *	pages		mm moves what it knows of each page to its destination
  *	finalize	mm maps whichever page it now is, unlocks and frees
  *
- * There is one way to give up, migration_abort(), and it goes on with the
- * protocol: a page without a destination stays where it is.
+ * There is one way to give up, unplace(), and the protocol goes on after it: a
+ * page without a destination stays where it is.
  *
  * Nothing here touches the device's page table. The next access of the device
  * faults the page in through fault.c, which can tell whether what it found is
  * still true; here, after mm has moved the pages, nobody could.
  */
+#include <linux/bitmap.h>
 #include <linux/delay.h>
+#include <linux/dma-fence.h>
 #include <linux/fs.h>
 #include <linux/hmm.h>
 #include <linux/hugetlb_inline.h>
@@ -27,6 +29,7 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "dmirror.h"
@@ -35,6 +38,19 @@
 /* How often eviction goes round without moving anything before it gives up. */
 #define EVICT_FRUITLESS_MAX	200
 #define EVICT_PAUSE_MS		5
+
+/* How often a batch evicts and tries again: others may be quicker. */
+#define EVICT_RETRIES_MAX	4
+
+/* How often, and each time how long, it waits for memory to be old enough. */
+#define EVICT_WAITS_MAX		3
+#define EVICT_WAIT_MAX		(HZ / 10)
+
+/* Less than this is not worth another engine. */
+#define COPY_SHARE_MIN		SZ_256K
+
+/* A CPU fault on up to so many pages allocates nothing but those pages. */
+#define FAULT_PAGES_SMALL	16
 
 /* What becomes of a page. */
 enum fate {
@@ -66,9 +82,12 @@ enum phase {
  * @npages: in the batch
  * @fates: of each page
  * @segments: what to copy
+ * @first_pages: for each segment, the index of the page that it begins with
  * @nr_segments: how many
  * @split: a large folio has to be split: run the batch again for small pages
+ * @full: an allocation failed for want of memory
  * @entries: entries of args.src that moved
+ * @anon: the mapping is of anonymous memory
  * @ns: time spent in each phase
  * @since: when the phase began
  */
@@ -79,9 +98,12 @@ struct migration {
 	unsigned long npages;
 	u8 *fates;
 	struct dmirror_hw_segment *segments;
+	u16 *first_pages;
 	unsigned int nr_segments;
 	bool split;
+	bool full;
 	unsigned int entries;
+	bool anon;
 	u64 ns[PHASE_COUNT];
 	u64 since;
 };
@@ -91,7 +113,9 @@ struct dmirror_batch {
 	unsigned long src[DMIRROR_BLOCK_PAGES];
 	unsigned long dst[DMIRROR_BLOCK_PAGES];
 	struct dmirror_hw_segment segments[DMIRROR_BLOCK_PAGES];
+	u16 first_pages[DMIRROR_BLOCK_PAGES];
 	u8 fates[DMIRROR_BLOCK_PAGES];
+	DECLARE_BITMAP(moved, DMIRROR_BLOCK_PAGES);
 };
 
 static void migration_init(struct migration *m, struct dmirror_device *dev,
@@ -105,6 +129,7 @@ static void migration_init(struct migration *m, struct dmirror_device *dev,
 		.target		= target,
 		.fates		= batch->fates,
 		.segments	= batch->segments,
+		.first_pages	= batch->first_pages,
 		.since		= ktime_get_ns(),
 	};
 }
@@ -141,26 +166,51 @@ static u64 device_addr(const struct migration *m, const struct page *page)
 	return PFN_PHYS((u64)page_to_pfn(page)) | DMIRROR_HW_SYSTEM;
 }
 
-static void add_segment(struct migration *m, const struct page *dst,
-			const struct page *src, u64 len)
+/*
+ * The most that a segment may have: where there are several engines they are
+ * to share a batch, also if it is one run.
+ */
+static u64 segment_max(const struct migration *m)
 {
-	struct dmirror_hw_segment seg = {
-		.dst = device_addr(m, dst),
-		.src = device_addr(m, src),
-		.len = len,
-	};
+	return round_down(DMIRROR_BLOCK_SIZE / m->dev->hw.nr_engines,
+			  PAGE_SIZE);
+}
+
+/* One more piece to copy, which becomes a part of the last one if it can. */
+static void add_segment(struct migration *m, unsigned long i, u64 dst, u64 src,
+			u64 len)
+{
 	struct dmirror_hw_segment *prev;
 
 	if (m->nr_segments) {
 		prev = &m->segments[m->nr_segments - 1];
-		if (prev->dst + prev->len == seg.dst &&
-		    (prev->src == DMIRROR_HW_ZERO ? !src :
-		     prev->src + prev->len == seg.src)) {
+		if (prev->dst + prev->len == dst &&
+		    prev->len + len <= segment_max(m) &&
+		    (src == DMIRROR_HW_ZERO ? prev->src == src :
+		     prev->src + prev->len == src)) {
 			prev->len += len;
 			return;
 		}
 	}
-	m->segments[m->nr_segments++] = seg;
+	m->first_pages[m->nr_segments] = i;
+	m->segments[m->nr_segments++] = (struct dmirror_hw_segment) {
+		.dst = dst,
+		.src = src,
+		.len = len,
+	};
+}
+
+/* Copy a folio, or zeroes without a @src, to @dst at index i of the batch. */
+static void add_copy(struct migration *m, unsigned long i,
+		     const struct page *dst, const struct page *src, u64 len)
+{
+	u64 to = device_addr(m, dst), from = device_addr(m, src);
+	u64 pos, part;
+
+	for (pos = 0; pos < len; pos += part) {
+		part = min(len - pos, segment_max(m));
+		add_segment(m, i, to + pos, src ? from + pos : from, part);
+	}
 }
 
 /* A locked folio in system memory. The faulting CPU's policy says which node. */
@@ -192,13 +242,15 @@ static bool place(struct migration *m, unsigned long head, unsigned long i,
 		folio = dmirror_devmem_alloc(m->dev, order);
 	else
 		folio = alloc_system(m, i, order);
-	if (!folio)
+	if (!folio) {
+		m->full = true;
 		return false;
+	}
 
 	m->args.dst[i] = migrate_pfn(folio_pfn(folio)) |
 			 (order ? MIGRATE_PFN_COMPOUND : 0);
-	add_segment(m, folio_page(folio, 0), source_page(m, head, i),
-		    PAGE_SIZE << order);
+	add_copy(m, i, folio_page(folio, 0), source_page(m, head, i),
+		 PAGE_SIZE << order);
 	return true;
 }
 
@@ -258,6 +310,8 @@ static enum fate screen(const struct migration *m, unsigned long i)
 {
 	struct page *page = migrate_pfn_to_page(m->args.src[i]);
 
+	if (m->target == DMIRROR_TARGET_STAY)
+		return FATE_RESIDENT;
 	if (m->target == DMIRROR_TARGET_SYSTEM)
 		return page ? FATE_COLLECTED : FATE_RESIDENT;
 	if (page && !PageAnon(page))
@@ -292,10 +346,66 @@ static void migration_plan(struct migration *m)
 	}
 }
 
-/* Give up all that was planned. The caller goes on with pages and finalize. */
-static void migration_abort(struct migration *m)
+/* Where the part of the batch ends that one engine gets; first is where. */
+static unsigned int share_end(const struct migration *m, unsigned int first,
+			      u64 share)
 {
-	unplace(m, 0, m->npages, FATE_FAILED);
+	u64 bytes = 0;
+
+	while (first < m->nr_segments && bytes < share)
+		bytes += m->segments[first++].len;
+	return first;
+}
+
+/* The page of the batch that a segment begins with, or the end of the batch. */
+static unsigned long segment_page(const struct migration *m, unsigned int i)
+{
+	return i < m->nr_segments ? m->first_pages[i] : m->npages;
+}
+
+/*
+ * What an engine failed to copy does not move. A large folio is all of its
+ * batch, and several engines may have had a part of it.
+ */
+static void copy_failed(struct migration *m, unsigned int first,
+			unsigned int end)
+{
+	atomic64_inc(&m->dev->counters.copy_errors);
+	if (m->args.dst[0] & MIGRATE_PFN_COMPOUND)
+		unplace(m, 0, m->npages, FATE_FAILED);
+	else
+		unplace(m, segment_page(m, first), segment_page(m, end),
+			FATE_FAILED);
+}
+
+/*
+ * Have the engines copy, wait for all of them, and look at what their fences
+ * say. A wait that could be interrupted would leave them copying to pages that
+ * are freed.
+ */
+static void migration_copy(struct migration *m)
+{
+	struct dma_fence *fences[DMIRROR_HW_ENGINES_MAX];
+	unsigned int ends[DMIRROR_HW_ENGINES_MAX];
+	unsigned int first, i, nr = 0;
+	u64 bytes = 0, share;
+
+	for (i = 0; i < m->nr_segments; i++)
+		bytes += m->segments[i].len;
+	share = max_t(u64, COPY_SHARE_MIN,
+		      DIV_ROUND_UP_ULL(bytes, m->dev->hw.nr_engines));
+
+	for (first = 0; first < m->nr_segments; first = ends[nr++]) {
+		ends[nr] = share_end(m, first, share);
+		fences[nr] = dmirror_hw_copy(&m->dev->hw, m->segments + first,
+					     ends[nr] - first);
+	}
+	for (i = 0, first = 0; i < nr; first = ends[i++]) {
+		dma_fence_wait(fences[i], false);
+		if (dma_fence_get_status(fences[i]) < 0)
+			copy_failed(m, first, ends[i]);
+		dma_fence_put(fences[i]);
+	}
 }
 
 /* After mm has moved the pages: which did it move? */
@@ -324,6 +434,28 @@ static unsigned long count_fates(const struct migration *m, enum fate fate)
 	return count;
 }
 
+/* Evicted pages that come back say how much the device is too small. */
+static void count_refaults(struct migration *m)
+{
+	struct dmirror_devmem *devmem = &m->dev->devmem;
+	unsigned long i, nr;
+
+	for (i = 0; i < m->npages; i += nr) {
+		struct page *page = migrate_pfn_to_page(m->args.src[i]);
+		struct page *dst = migrate_pfn_to_page(m->args.dst[i]);
+
+		nr = entry_pages(m->args.dst[i]);
+		if (m->fates[i] != FATE_MOVED)
+			continue;
+		if (!m->args.vma)
+			dmirror_devmem_note_evicted(devmem, page_to_pfn(dst));
+		else if (m->target == DMIRROR_TARGET_DEVICE && page &&
+			 dmirror_devmem_refaulted(devmem, page_to_pfn(page)))
+			atomic64_add(nr * PAGE_SIZE,
+				     &m->dev->counters.refaults);
+	}
+}
+
 static void migration_count(struct migration *m)
 {
 	struct dmirror_counters *counters = &m->dev->counters;
@@ -350,11 +482,7 @@ static void migration_run(struct migration *m)
 	migration_plan(m);
 	phase_done(m, PHASE_ALLOC);
 
-	if (m->nr_segments &&
-	    dmirror_hw_copy(&m->dev->hw, m->segments, m->nr_segments)) {
-		atomic64_inc(&m->dev->counters.copy_errors);
-		migration_abort(m);
-	}
+	migration_copy(m);
 	phase_done(m, PHASE_COPY);
 
 	if (m->args.vma)
@@ -369,20 +497,25 @@ static void migration_run(struct migration *m)
 	else
 		migrate_device_finalize(m->args.src, m->args.dst, m->npages);
 	phase_done(m, PHASE_FINALIZE);
+	if (atomic64_read(&m->dev->counters.evicted) || !m->args.vma)
+		count_refaults(m);
 	migration_count(m);
 }
 
 static unsigned long select_source(const struct dmirror_device *dev,
 				   enum dmirror_target target)
 {
-	unsigned long large = dmirror_has_large_folios(dev) ?
-			      MIGRATE_VMA_SELECT_COMPOUND : 0;
+	unsigned long select = 0;
 
-	if (target == DMIRROR_TARGET_DEVICE)
-		return MIGRATE_VMA_SELECT_SYSTEM | large;
-	if (dev->type == DMIRROR_MEMORY_COHERENT)
-		return MIGRATE_VMA_SELECT_DEVICE_COHERENT;
-	return MIGRATE_VMA_SELECT_DEVICE_PRIVATE | large;
+	if (target != DMIRROR_TARGET_SYSTEM)
+		select |= MIGRATE_VMA_SELECT_SYSTEM;
+	if (target != DMIRROR_TARGET_DEVICE)
+		select |= dev->type == DMIRROR_MEMORY_COHERENT ?
+			  MIGRATE_VMA_SELECT_DEVICE_COHERENT :
+			  MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
+	if (dmirror_has_large_folios(dev))
+		select |= MIGRATE_VMA_SELECT_COMPOUND;
+	return select;
 }
 
 static int setup_and_run(struct migration *m)
@@ -414,6 +547,7 @@ static int migrate_batch(struct migration *m, struct vm_area_struct *vma,
 	m->args.pgmap_owner = m->dev;
 	m->args.flags = select_source(m->dev, m->target);
 	m->args.fault_page = fault_page;
+	m->anon = vma_is_anonymous(vma);
 
 	ret = setup_and_run(m);
 	if (ret || !m->split)
@@ -423,7 +557,7 @@ static int migrate_batch(struct migration *m, struct vm_area_struct *vma,
 }
 
 /* Say why mm left pages alone. This only informs; the pages may move again. */
-static void explain(struct dmirror_svm *svm, struct migration *m, bool anon)
+static void explain(struct dmirror_svm *svm, struct migration *m)
 {
 	enum fate here = FATE_BUSY, there = FATE_RESIDENT;
 	unsigned long *pfns = m->args.src;
@@ -435,7 +569,9 @@ static void explain(struct dmirror_svm *svm, struct migration *m, bool anon)
 
 	if (m->target == DMIRROR_TARGET_DEVICE) {
 		here = FATE_RESIDENT;
-		there = anon ? FATE_BUSY : FATE_UNSUPPORTED;
+		there = m->anon ? FATE_BUSY : FATE_UNSUPPORTED;
+	} else if (m->target == DMIRROR_TARGET_STAY) {
+		there = FATE_BUSY;
 	}
 	unknown = dmirror_snapshot(svm, m->dev, m->args.start, m->npages, pfns,
 				   NULL);
@@ -469,60 +605,95 @@ static bool vma_refused(struct vm_area_struct *vma)
 }
 
 /*
- * One batch, under mmap_lock for itself. *addr is where to go on; it moves on
- * by a block, by a whole mapping that cannot migrate, or not at all on errors.
+ * One batch from addr, under mmap_lock for itself. It ends at *end or before,
+ * at the end of the block or of the mapping, and sets *end to that. A mapping
+ * that cannot migrate is done at once, without fates.
  */
-static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
-			u64 *addr, u64 end, struct dmirror_batch *batch,
-			struct dmirror_migrate_stats *stats)
+static int migrate_attempt(struct dmirror_svm *svm, struct migration *m,
+			   u64 addr, u64 *end,
+			   struct dmirror_migrate_stats *stats)
 {
 	struct vm_area_struct *vma;
-	struct migration m;
-	bool anon;
-	u64 next;
-	int ret;
+	int ret = 0;
 
 	if (mmap_read_lock_killable(svm->mm))
 		return -EINTR;
 
-	vma = vma_lookup(svm->mm, *addr);
+	m->npages = 0;
+	vma = vma_lookup(svm->mm, addr);
 	if (!vma || !(vma->vm_flags & VM_READ)) {
 		ret = -EFAULT;
 		goto unlock;
 	}
-	end = min_t(u64, end, vma->vm_end);
+	*end = min_t(u64, *end, vma->vm_end);
 
 	if (vma_refused(vma) || vma->vm_flags & VM_SHARED) {
-		stats->unsupported += end - *addr;
+		stats->unsupported += *end - addr;
 		if (vma_refused(vma))
-			stats->refused += end - *addr;
-		*addr = end;
-		ret = 0;
+			stats->refused += *end - addr;
 		goto unlock;
 	}
 
-	next = dmirror_block_end(*addr, end);
-	migration_init(&m, svm->dev, target, batch);
-	ret = migrate_batch(&m, vma, *addr, next, NULL);
-	anon = vma_is_anonymous(vma);
-	mmap_read_unlock(svm->mm);
-	if (ret)
-		return ret;
-
-	explain(svm, &m, anon);
-	add_stats(stats, &m);
-	*addr = next;
-	return 0;
-
+	*end = dmirror_block_end(addr, *end);
+	ret = migrate_batch(m, vma, addr, *end, NULL);
 unlock:
 	mmap_read_unlock(svm->mm);
 	return ret;
 }
 
+/*
+ * Evict for what did not fit, without mmap_lock and any lock of a mirror, and
+ * remember what did. False if nothing could be evicted, or everything fitted.
+ */
+static bool make_room(struct migration *m, unsigned long *moved)
+{
+	unsigned long i, wanted = 0;
+
+	if (m->target != DMIRROR_TARGET_DEVICE || !m->full)
+		return false;
+	for (i = 0; i < m->npages; i++) {
+		if (m->fates[i] == FATE_MOVED)
+			__set_bit(i, moved);
+		wanted += m->fates[i] == FATE_NO_MEMORY;
+	}
+	return wanted && dmirror_evict_some(m->dev, wanted);
+}
+
+/* A batch, with eviction as needed. *addr moves on by what was looked at. */
+static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
+			u64 *addr, u64 range_end, struct dmirror_batch *batch,
+			struct dmirror_migrate_stats *stats)
+{
+	unsigned long entries = 0, i;
+	unsigned int tries = 0;
+	struct migration m;
+	u64 end;
+	int ret;
+
+	bitmap_zero(batch->moved, DMIRROR_BLOCK_PAGES);
+	do {
+		end = range_end;
+		migration_init(&m, svm->dev, target, batch);
+		ret = migrate_attempt(svm, &m, *addr, &end, stats);
+		if (ret)
+			return ret;
+		entries += m.entries;
+	} while (tries++ < EVICT_RETRIES_MAX && make_room(&m, batch->moved));
+
+	explain(svm, &m);
+	for_each_set_bit(i, batch->moved, m.npages)
+		if (m.fates[i] == FATE_RESIDENT)
+			m.fates[i] = FATE_MOVED;
+	m.entries = entries;
+	add_stats(stats, &m);
+	*addr = end;
+	return 0;
+}
+
 /**
  * dmirror_migrate_range() - migrate a range of the mirrored address space
  * @svm: the mirror
- * @target: the mirror's device, or system memory
+ * @target: the mirror's device, system memory, or where it is
  * @start: first address, page aligned
  * @end: first address after it, page aligned
  * @stats: what came of it, added to what is there
@@ -579,46 +750,67 @@ static vm_fault_t fault_verdict(const struct migration *m, unsigned long i)
 	}
 }
 
-static vm_fault_t fault_block(struct vm_fault *vmf, struct dmirror_device *dev)
+static vm_fault_t fault_range(struct vm_fault *vmf, struct migration *m,
+			      u64 start, u64 end)
 {
-	u64 start = vmf->address & DMIRROR_BLOCK_MASK;
-	vm_fault_t ret = VM_FAULT_OOM;
+	if (migrate_batch(m, vmf->vma, start, end, vmf->page))
+		return VM_FAULT_SIGBUS;
+	return fault_verdict(m, (vmf->address - start) >> PAGE_SHIFT);
+}
+
+/* A folio that one PMD maps, or a window of more than a few pages. */
+static vm_fault_t fault_large(struct vm_fault *vmf, struct dmirror_device *dev,
+			      u64 start, u64 end)
+{
 	struct dmirror_batch *batch;
 	struct migration m;
+	vm_fault_t ret;
 
 	batch = kvmalloc_obj(*batch, GFP_KERNEL | __GFP_NOWARN);
 	if (!batch)
-		return ret;
+		return VM_FAULT_OOM;
 	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, batch);
-	if (migrate_batch(&m, vmf->vma, start, start + DMIRROR_BLOCK_SIZE,
-			  vmf->page))
-		ret = VM_FAULT_SIGBUS;
-	else
-		ret = fault_verdict(&m, (vmf->address - start) >> PAGE_SHIFT);
+	ret = fault_range(vmf, &m, start, end);
 	kvfree(batch);
 	return ret;
 }
 
-/* One page, with nothing to allocate but the page. */
-static vm_fault_t fault_page(struct vm_fault *vmf, struct dmirror_device *dev)
+/* A few pages, with nothing to allocate but the pages. */
+static vm_fault_t fault_small(struct vm_fault *vmf, struct dmirror_device *dev,
+			      u64 start, u64 end)
 {
-	u64 start = vmf->address & PAGE_MASK;
-	struct dmirror_hw_segment segment;
-	unsigned long src, dst;
+	unsigned long src[FAULT_PAGES_SMALL], dst[FAULT_PAGES_SMALL];
+	struct dmirror_hw_segment segments[FAULT_PAGES_SMALL];
+	u16 first_pages[FAULT_PAGES_SMALL];
+	u8 fates[FAULT_PAGES_SMALL];
 	struct migration m = {
-		.args.src	= &src,
-		.args.dst	= &dst,
+		.args.src	= src,
+		.args.dst	= dst,
 		.dev		= dev,
 		.target		= DMIRROR_TARGET_SYSTEM,
-		.segments	= &segment,
+		.fates		= fates,
+		.segments	= segments,
+		.first_pages	= first_pages,
 		.since		= ktime_get_ns(),
 	};
-	u8 fate;
 
-	m.fates = &fate;
-	if (migrate_batch(&m, vmf->vma, start, start + PAGE_SIZE, vmf->page))
-		return VM_FAULT_SIGBUS;
-	return fault_verdict(&m, 0);
+	return fault_range(vmf, &m, start, end);
+}
+
+/*
+ * What to bring back besides the page that was touched: the aligned window
+ * around it, as far as the mapping goes. Neighbours are likely to be next.
+ */
+static vm_fault_t fault_window(struct vm_fault *vmf, struct dmirror_device *dev)
+{
+	u64 window = dmirror_cpu_fault_window();
+	u64 start = ALIGN_DOWN(vmf->address, window);
+	u64 end = min_t(u64, start + window, vmf->vma->vm_end);
+
+	start = max_t(u64, start, vmf->vma->vm_start);
+	if (end - start > FAULT_PAGES_SMALL * PAGE_SIZE)
+		return fault_large(vmf, dev, start, end);
+	return fault_small(vmf, dev, start, end);
 }
 
 /**
@@ -627,8 +819,9 @@ static vm_fault_t fault_page(struct vm_fault *vmf, struct dmirror_device *dev)
  *	locked by mm
  *
  * The process need not be one that has a file open. A folio that one PMD maps
- * comes back as one. If there is no memory for that, mm maps it by PTEs, and the
- * CPU's next fault is for a page.
+ * comes back as one, a page with its neighbours. If there is no memory for that,
+ * only the page that was touched does; of a folio that one PMD maps, mm maps the
+ * pages by PTEs first, and the CPU faults again.
  *
  * Context: mmap_lock held for reading; may sleep.
  * Return: 0 if the CPU is to try again; VM_FAULT_OOM; VM_FAULT_SIGBUS if the
@@ -637,10 +830,18 @@ static vm_fault_t fault_page(struct vm_fault *vmf, struct dmirror_device *dev)
 vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf)
 {
 	struct dmirror_device *dev = dmirror_page_device(vmf->page);
+	u64 block = vmf->address & DMIRROR_BLOCK_MASK;
+	u64 page = vmf->address & PAGE_MASK;
 	vm_fault_t ret;
 
 	atomic64_inc(&dev->counters.cpu_faults);
-	ret = vmf->pte ? fault_page(vmf, dev) : fault_block(vmf, dev);
+	if (!vmf->pte) {
+		ret = fault_large(vmf, dev, block, block + DMIRROR_BLOCK_SIZE);
+	} else {
+		ret = fault_window(vmf, dev);
+		if (ret == VM_FAULT_OOM)
+			ret = fault_small(vmf, dev, page, page + PAGE_SIZE);
+	}
 	trace_dmirror_cpu_fault(dev->id, vmf->address, ret);
 	return ret;
 }
@@ -663,6 +864,61 @@ static unsigned long evict_block(struct dmirror_device *dev,
 	moved = count_fates(&m, FATE_MOVED);
 	trace_dmirror_evict(dev->id, block, m.npages, moved);
 	return moved;
+}
+
+static unsigned long evict_blocks(struct dmirror_device *dev,
+				  unsigned long wanted, unsigned long *young)
+{
+	unsigned long moved = 0, searched;
+	long block;
+
+	for (searched = 0; searched < dev->devmem.nr_blocks; searched++) {
+		if (moved >= wanted || fatal_signal_pending(current))
+			break;
+		block = dmirror_devmem_isolate(&dev->devmem,
+					       dmirror_min_residency(), young);
+		if (block < 0)
+			break;
+		moved += evict_block(dev, block);
+		dmirror_devmem_putback(&dev->devmem, block);
+		cond_resched();
+	}
+	return moved;
+}
+
+/**
+ * dmirror_evict_some() - make room on a full device
+ * @dev: the device
+ * @wanted: how many pages are wanted
+ *
+ * Evicts whole blocks, least recently used first, whoever they belong to. If
+ * all are too young for that, waits a little until one is not: a short
+ * residency time slows down programs that take the memory from each other, and
+ * stops none.
+ *
+ * Context: may sleep. Must be called without mmap_lock and without any lock of
+ * a mirror: it locks pages and waits for whoever has them.
+ * Return: how many pages were evicted; 0 if nothing can be, or on a fatal
+ * signal.
+ */
+unsigned long dmirror_evict_some(struct dmirror_device *dev,
+				 unsigned long wanted)
+{
+	unsigned long moved, young;
+	unsigned int tries;
+
+	for (tries = 0; tries < EVICT_WAITS_MAX; tries++) {
+		young = 0;
+		if (mutex_lock_killable(&dev->evict_lock))
+			return 0;
+		moved = evict_blocks(dev, wanted, &young);
+		mutex_unlock(&dev->evict_lock);
+		if (moved || !young || young > EVICT_WAIT_MAX)
+			return moved;
+		if (schedule_timeout_killable(young))
+			break;
+	}
+	return 0;
 }
 
 static int evict_passes(struct dmirror_device *dev, bool unloading)

@@ -71,6 +71,38 @@ TRACE_EVENT(dmirror_migrate,
 		  __entry->pages, __entry->finalize)
 );
 
+/* A copy engine completed a job. */
+TRACE_EVENT(dmirror_copy,
+	TP_PROTO(unsigned int dev, unsigned int engine, u64 seqno,
+		 unsigned int segments, u64 bytes, unsigned int depth, u64 ns,
+		 int error),
+	TP_ARGS(dev, engine, seqno, segments, bytes, depth, ns, error),
+	TP_STRUCT__entry(
+		__field(unsigned int, dev)
+		__field(unsigned int, engine)
+		__field(u64, seqno)
+		__field(unsigned int, segments)
+		__field(u64, bytes)
+		__field(unsigned int, depth)
+		__field(u64, ns)
+		__field(int, error)
+	),
+	TP_fast_assign(
+		__entry->dev = dev;
+		__entry->engine = engine;
+		__entry->seqno = seqno;
+		__entry->segments = segments;
+		__entry->bytes = bytes;
+		__entry->depth = depth;
+		__entry->ns = ns;
+		__entry->error = error;
+	),
+	TP_printk("dev=%u engine=%u seqno=%llu segments=%u bytes=%llu depth=%u ns=%llu error=%d",
+		  __entry->dev, __entry->engine, __entry->seqno,
+		  __entry->segments, __entry->bytes, __entry->depth,
+		  __entry->ns, __entry->error)
+);
+
 /* The notifier dropped what the device had mapped of a range. */
 TRACE_EVENT(dmirror_invalidate,
 	TP_PROTO(unsigned int dev, int event, u64 start, u64 end),

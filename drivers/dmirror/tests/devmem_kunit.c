@@ -37,7 +37,7 @@ static void devmem_test_exit(struct kunit *test)
 	struct devmem_test *t = test->priv;
 
 	if (t)
-		kvfree(t->devmem.blocks);
+		dmirror_blocks_free(&t->devmem);
 }
 
 static unsigned long *block_map(struct devmem_test *t, unsigned int block)

@@ -121,10 +121,14 @@ struct dmirror_query {
  * enum dmirror_target - where memory is to be
  * @DMIRROR_TARGET_SYSTEM: in system memory
  * @DMIRROR_TARGET_DEVICE: in the memory of the device whose node is open
+ * @DMIRROR_TARGET_STAY: where it is: mm collects the pages and puts them back,
+ *	which counts as @resident in struct dmirror_migrate. What that takes is
+ *	the least that a migration of the range can take
  */
 enum dmirror_target {
 	DMIRROR_TARGET_SYSTEM	= 1,
 	DMIRROR_TARGET_DEVICE	= 2,
+	DMIRROR_TARGET_STAY	= 3,
 };
 
 /**
