@@ -101,6 +101,20 @@ static inline void dm_msleep(unsigned int ms)
 	nanosleep(&ts, NULL);
 }
 
+/* A knob of the driver in debugfs, or one of its parameters */
+static inline bool dm_knob(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY);
+	bool ok = fd >= 0 && write(fd, value, strlen(value)) ==
+			     (ssize_t)strlen(value);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+#define DM_PARAM(name)	"/sys/module/dmirror/parameters/" name
+
 /*
  * Devices and their ioctls
  */
@@ -280,6 +294,35 @@ static inline int dm_copy(int fd, void *dst, const void *src, size_t len)
 	};
 
 	return dm_call(fd, DMIRROR_IOC_COPY, &c);
+}
+
+static inline int dm_submit(int fd, unsigned int op, const void *addr,
+			    size_t len, __u64 argument, int eventfd,
+			    __u64 *job)
+{
+	struct dmirror_submit args = {
+		.size = sizeof(args),
+		.op = op,
+		.addr = (uintptr_t)addr,
+		.length = len,
+		.argument = argument,
+		.eventfd = eventfd,
+	};
+	int ret = dm_call(fd, DMIRROR_IOC_SUBMIT, &args);
+
+	*job = args.job;
+	return ret;
+}
+
+static inline int dm_wait_job(int fd, __u64 job, unsigned int flags,
+			      struct dmirror_wait *result)
+{
+	*result = (struct dmirror_wait) {
+		.size = sizeof(*result),
+		.flags = flags,
+		.job = job,
+	};
+	return dm_call(fd, DMIRROR_IOC_WAIT, result);
 }
 
 static inline int dm_atomic(int fd, unsigned int op, void *addr,
@@ -516,7 +559,7 @@ static inline long dm_file_value(const char *path, const char *name)
 	if (!f)
 		return -1;
 	while (fgets(line, sizeof(line), f))
-		if (!strncmp(line, name, n) && line[n] == ':')
+		if (!strncmp(line, name, n) && (line[n] == ':' || line[n] == ' '))
 			value = strtol(line + n + 1, NULL, 0);
 	fclose(f);
 	return value;

@@ -9,6 +9,13 @@
 
 #include <linux/migrate.h>
 
+#include <linux/eventfd.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#define eventfd_signal(ctx)		eventfd_signal(ctx, 1)
+#endif
+
 #ifndef MIGRATE_PFN_COMPOUND	/* came with large device-private folios */
 
 #include <linux/err.h>

@@ -61,6 +61,7 @@ static int counters_show(struct seq_file *m, void *unused)
 	show(m, "refaults", &counters->refaults);
 	show(m, "cpu_faults", &counters->cpu_faults);
 	show(m, "device_faults", &counters->device_faults);
+	show(m, "duplicate_faults", &counters->duplicate_faults);
 	show(m, "retries", &counters->retries);
 	show(m, "invalidations", &counters->invalidations);
 	show(m, "exclusive", &counters->exclusive);
@@ -73,6 +74,7 @@ DEFINE_SHOW_ATTRIBUTE(counters);
 static int engines_show(struct seq_file *m, void *unused)
 {
 	struct dmirror_device *dev = m->private;
+	struct dmirror_hw_faults *faults = &dev->hw.faults;
 	unsigned int i;
 
 	for (i = 0; i < dev->hw.nr_engines; i++) {
@@ -84,9 +86,32 @@ static int engines_show(struct seq_file *m, void *unused)
 			   engine->ns, engine->depth, engine->depth_max);
 		spin_unlock_irq(&engine->lock);
 	}
+
+	spin_lock(&faults->lock);
+	seq_printf(m, "compute faults %llu stalls %llu waiting %u of %u\n",
+		   faults->reported, faults->stalls, faults->nr, faults->size);
+	spin_unlock(&faults->lock);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(engines);
+
+static int hold_faults_set(void *data, u64 value)
+{
+	struct dmirror_device *dev = data;
+
+	dmirror_hw_hold_faults(&dev->hw, value);
+	return 0;
+}
+
+static int hold_faults_get(void *data, u64 *value)
+{
+	struct dmirror_device *dev = data;
+
+	*value = READ_ONCE(dev->hw.faults.held);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(hold_faults_fops, hold_faults_get, hold_faults_set,
+			 "%llu\n");
 
 static void add_device(struct dmirror_device *dev)
 {
@@ -94,6 +119,7 @@ static void add_device(struct dmirror_device *dev)
 
 	debugfs_create_file("counters", 0444, dir, dev, &counters_fops);
 	debugfs_create_file("engines", 0444, dir, dev, &engines_fops);
+	debugfs_create_file("hold_faults", 0600, dir, dev, &hold_faults_fops);
 }
 
 /**

@@ -504,7 +504,8 @@ int dmirror_devmem_init(struct dmirror_device *dev, u64 start, u64 size)
 
 	if (dev->type == DMIRROR_MEMORY_PRIVATE)
 		base = NULL;
-	ret = dmirror_hw_init(&dev->hw, size, base, dmirror_copy_engines());
+	ret = dmirror_hw_init(&dev->hw, size, base, dmirror_copy_engines(),
+			      dmirror_fault_entries());
 	if (ret)
 		goto unmap;
 	return 0;

@@ -9,6 +9,7 @@
  *	  folio locks, held by mm between migrate_vma_setup() and _finalize()
  *	    dmirror_svm.lock
  *	      dmirror_hw_engine.busy, for small copies
+ *	dmirror_svm.jobs_lock, then the lock of the hardware's fault buffer
  *	dmirror_devmem.lock and dmirror_hw_engine.lock, leaves, taken with
  *	interrupts off
  *
@@ -23,6 +24,7 @@
 #define DMIRROR_H
 
 #include <linux/atomic.h>
+#include <linux/completion.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/miscdevice.h>
@@ -30,8 +32,10 @@
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/rwsem.h>
+#include <linux/sched/signal.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
 
 #include <linux/dmirror.h>
 
@@ -39,6 +43,7 @@
 #include "pagetable.h"
 
 struct dmirror_batch;
+struct eventfd_ctx;
 struct seq_file;
 
 #define DMIRROR_NAME_LEN	24
@@ -55,6 +60,7 @@ struct seq_file;
  * @invalidations: notifier callbacks
  * @exclusive: pages made device-exclusive
  * @copy_errors: copy jobs that failed
+ * @duplicate_faults: faults that another one had served already
  * @full: allocations of device memory that failed
  */
 struct dmirror_counters {
@@ -68,6 +74,7 @@ struct dmirror_counters {
 	atomic64_t invalidations;
 	atomic64_t exclusive;
 	atomic64_t copy_errors;
+	atomic64_t duplicate_faults;
 	atomic64_t full;
 };
 
@@ -130,6 +137,8 @@ struct dmirror_devmem {
  * @hw: the hardware
  * @devmem: its memory
  * @counters: what it has done
+ * @workers: runs what no program waits for, and serves faults
+ * @fault_work: empties the fault buffer
  * @evict_lock: held by who evicts
  * @evict_batch: what it works with, protected by @evict_lock
  * @misc: /dev/dmirrorN
@@ -145,6 +154,8 @@ struct dmirror_device {
 	struct dmirror_hw hw;
 	struct dmirror_devmem devmem;
 	struct dmirror_counters counters;
+	struct workqueue_struct *workers;
+	struct work_struct fault_work;
 	/* One evicts at a time. Outermost, never taken by a fault. */
 	struct mutex evict_lock;
 	struct dmirror_batch *evict_batch;
@@ -175,7 +186,14 @@ struct dmirror_claim {
  *	device's engines use what it maps
  * @pt: the device's page table, protected by @lock
  * @claims: pages that are being made exclusive just now, protected by @lock
- * @faults: batches faulted in for the device
+ * @jobs_lock: protects @faults, @jobs, @nr_jobs and @last_job
+ * @faults: jobs whose faults are to be served
+ * @fault_work: serves them
+ * @jobs: in the background, complete or not
+ * @nr_jobs: how many, with those that somebody waits for
+ * @last_job: number of the last one
+ * @stopped: the file is being closed: whoever works for it is to stop
+ * @nr_faults: batches faulted in for the device
  * @invalidations: notifier callbacks
  */
 struct dmirror_svm {
@@ -185,58 +203,17 @@ struct dmirror_svm {
 	struct rw_semaphore lock;
 	struct dmirror_pt pt;
 	struct list_head claims;
-	atomic64_t faults;
+	/* Protects what follows up to @last_job; a leaf. */
+	spinlock_t jobs_lock;
+	struct list_head faults;
+	struct work_struct fault_work;
+	struct list_head jobs;
+	unsigned int nr_jobs;
+	u64 last_job;
+	bool stopped;
+	atomic64_t nr_faults;
 	atomic64_t invalidations;
 };
-
-/*
- * Whether a huge page can move to this device as one folio. mm cannot migrate
- * coherent memory that one PMD maps back, so that is kept in pages.
- */
-static inline bool dmirror_has_large_folios(const struct dmirror_device *dev)
-{
-	return MIGRATE_PFN_COMPOUND != 0 &&
-	       IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
-	       dev->type == DMIRROR_MEMORY_PRIVATE;
-}
-
-/* The end of the part of a range that lies in the block of addr. */
-static inline u64 dmirror_block_end(u64 addr, u64 end)
-{
-	return addr + min_t(u64, end - addr,
-			    DMIRROR_BLOCK_SIZE - (addr & ~DMIRROR_BLOCK_MASK));
-}
-
-/* main.c */
-struct dmirror_device *dmirror_device_get(unsigned int index);
-unsigned int dmirror_device_count(void);
-unsigned long dmirror_min_residency(void);
-unsigned long dmirror_cpu_fault_window(void);
-unsigned int dmirror_copy_engines(void);
-
-/* ioctl.c */
-extern const struct file_operations dmirror_fops;
-int dmirror_release(struct inode *inode, struct file *file);
-void dmirror_show_fdinfo(struct seq_file *m, struct file *file);
-
-/* hmm_abi.c */
-extern const struct file_operations dmirror_hmm_fops;
-
-/* svm.c */
-void dmirror_svm_teach_lockdep(void);
-struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev);
-void dmirror_svm_destroy(struct dmirror_svm *svm);
-
-/* fault.c */
-int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
-			u64 *fault_addr);
-int dmirror_snapshot(struct dmirror_svm *svm, struct dmirror_device *owner,
-		     u64 start, unsigned long nr, unsigned long *pfns,
-		     u64 *dptes);
-int dmirror_run(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
-		u64 *faults);
-
-/* migrate.c */
 
 /**
  * struct dmirror_migrate_stats - what a migration came to, in bytes
@@ -262,9 +239,114 @@ struct dmirror_migrate_stats {
 	u64 fault_addr;
 };
 
+/**
+ * struct dmirror_job - something that a program had the device do
+ * @svm: the mirror that it belongs to; it stays until the job is complete
+ * @hw: the compute job, or of a migration the range and what it came to
+ * @end: where the memory that it needs ends, as an address like @hw.addr
+ * @target: of a migration, 0 for a compute job
+ * @stats: of a migration
+ * @link: among the jobs of the mirror, if it runs in the background
+ * @id: its number, 0 if it does not
+ * @faults: how many times its memory was not mapped
+ * @last_fault: where it was that last
+ * @migrations: how often memory was migrated for that fault
+ * @eventfd: to signal, or NULL
+ * @done: that it is complete
+ * @ret: what came of it
+ */
+struct dmirror_job {
+	struct dmirror_svm *svm;
+	struct dmirror_hw_job hw;
+	u64 end;
+	enum dmirror_target target;
+	struct dmirror_migrate_stats stats;
+	struct list_head link;
+	u64 id;
+	u64 faults;
+	u64 last_fault;
+	unsigned int migrations;
+	struct eventfd_ctx *eventfd;
+	struct completion done;
+	int ret;
+};
+
+/* Whoever works for a mirror is to stop: on its own account, or the file's. */
+static inline bool dmirror_svm_stopped(const struct dmirror_svm *svm)
+{
+	return fatal_signal_pending(current) || READ_ONCE(svm->stopped);
+}
+
+/*
+ * Whether a huge page can move to this device as one folio. mm cannot migrate
+ * coherent memory that one PMD maps back, so that is kept in pages.
+ */
+static inline bool dmirror_has_large_folios(const struct dmirror_device *dev)
+{
+	return MIGRATE_PFN_COMPOUND != 0 &&
+	       IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
+	       dev->type == DMIRROR_MEMORY_PRIVATE;
+}
+
+/* The end of the part of a range that lies in the block of addr. */
+static inline u64 dmirror_block_end(u64 addr, u64 end)
+{
+	return addr + min_t(u64, end - addr,
+			    DMIRROR_BLOCK_SIZE - (addr & ~DMIRROR_BLOCK_MASK));
+}
+
+/* main.c */
+struct dmirror_device *dmirror_device_get(unsigned int index);
+unsigned int dmirror_device_count(void);
+unsigned long dmirror_min_residency(void);
+u64 dmirror_cpu_fault_window(void);
+unsigned int dmirror_copy_engines(void);
+unsigned int dmirror_fault_entries(void);
+u64 dmirror_device_fault_window(void);
+
+/* ioctl.c */
+extern const struct file_operations dmirror_fops;
+int dmirror_release(struct inode *inode, struct file *file);
+void dmirror_show_fdinfo(struct seq_file *m, struct file *file);
+
+/* hmm_abi.c */
+extern const struct file_operations dmirror_hmm_fops;
+
+/* svm.c */
+void dmirror_svm_teach_lockdep(void);
+struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev);
+void dmirror_svm_destroy(struct dmirror_svm *svm);
+
+/* fault.c */
+int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
+			u64 *fault_addr);
+int dmirror_snapshot(struct dmirror_svm *svm, struct dmirror_device *owner,
+		     u64 start, unsigned long nr, unsigned long *pfns,
+		     u64 *dptes);
+int dmirror_run(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
+		u64 *faults);
+
+void dmirror_fault_interrupt(struct dmirror_hw *hw);
+void dmirror_fault_work(struct work_struct *work);
+void dmirror_serve_faults(struct work_struct *work);
+
+/* job.c */
+int dmirror_job_run(struct dmirror_svm *svm, struct dmirror_hw_job *template,
+		    u64 end, u64 *faults);
+int dmirror_job_submit(struct dmirror_svm *svm,
+		       const struct dmirror_hw_job *template,
+		       enum dmirror_target target, struct eventfd_ctx *eventfd,
+		       u64 *id);
+struct dmirror_job *dmirror_job_wait(struct dmirror_svm *svm, u64 id,
+				     bool poll);
+void dmirror_job_finish(struct dmirror_svm *svm, struct dmirror_job *job);
+void dmirror_jobs_cancel(struct dmirror_svm *svm);
+
+/* migrate.c */
 int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
 			  u64 start, u64 end,
 			  struct dmirror_migrate_stats *stats);
+void dmirror_migrate_window(struct dmirror_svm *svm, u64 addr, u64 window);
 vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf);
 int dmirror_evict_prepare(struct dmirror_device *dev);
 int dmirror_evict_all(struct dmirror_device *dev, bool unloading);

@@ -2,6 +2,11 @@
 /*
  * Device faults: how the device's page table comes to say what the CPU's does.
  *
+ * A job of the compute engine that finds something not mapped is put into the
+ * device's fault buffer. dmirror_fault_work() empties that and hands each fault
+ * to the mirror that it is of, so that one program's slow fault is not another
+ * program's; serve_faults() serves a mirror's, and replays or ends the jobs.
+ *
  * There is one loop around hmm_range_fault() in this driver, range_acquire(),
  * and one place that writes entries of the device's page table for ordinary
  * memory, map_batch(). Migration does not map what it moved; the next access
@@ -9,12 +14,21 @@
  * still true.
  */
 #include <linux/hmm.h>
+#include <linux/list_sort.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "dmirror.h"
 #include "trace.h"
+
+/*
+ * How often a job's fault at one address may bring the memory to the device:
+ * after that it is used where it is, or two that want it would take it from
+ * each other for ever.
+ */
+#define FAULT_MIGRATIONS_MAX	2
 
 /*
  * A private page of this device is reported as it is, and the request to make
@@ -102,7 +116,7 @@ static int range_acquire(struct dmirror_svm *svm, struct hmm_range *range)
 
 	range->notifier = &svm->notifier;
 	for (;; cond_resched()) {
-		if (fatal_signal_pending(current))
+		if (dmirror_svm_stopped(svm))
 			return -EINTR;
 
 		/* What an earlier turn found would be taken for a request. */
@@ -229,7 +243,7 @@ static int fault_batch(struct dmirror_svm *svm, unsigned long *pfns,
 		up_write(&svm->lock);
 	}
 	atomic64_inc(&svm->dev->counters.device_faults);
-	atomic64_inc(&svm->faults);
+	atomic64_inc(&svm->nr_faults);
 	trace_dmirror_fault(svm->dev->id, start, (end - start) >> PAGE_SHIFT,
 			    write, ret);
 	return ret;
@@ -326,7 +340,7 @@ int dmirror_snapshot(struct dmirror_svm *svm, struct dmirror_device *owner,
 }
 
 /**
- * dmirror_run() - run a compute job, serving its faults
+ * dmirror_run() - run a short compute job here, serving its faults
  * @svm: the mirror
  * @job: the job
  * @end: where the request that the job is a part of ends, an address as
@@ -367,4 +381,174 @@ int dmirror_run(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
 			return ret;
 		}
 	}
+}
+
+/* Where the memory that a job still needs after its fault ends. */
+static u64 fault_end(const struct dmirror_job *job)
+{
+	const struct dmirror_hw_job *hw = &job->hw;
+
+	return PAGE_ALIGN(hw->fault_addr + job->end - hw->addr - hw->done);
+}
+
+/*
+ * By policy, have the memory around the fault come to the device first. Then
+ * no more than that is served, so that the next fault does the same.
+ */
+static u64 migrate_for(struct dmirror_svm *svm, struct dmirror_job *job, u64 end)
+{
+	u64 addr = job->hw.fault_addr;
+	u64 window = dmirror_device_fault_window();
+
+	if (!window)
+		return end;
+	if (addr != job->last_fault)
+		job->migrations = 0;
+	job->last_fault = addr;
+	if (job->migrations++ < FAULT_MIGRATIONS_MAX)
+		dmirror_migrate_window(svm, addr, window);
+	return min(end, ALIGN_DOWN(addr, window) + window);
+}
+
+/*
+ * Map what a job needs, a block at a time. An error further on than where it
+ * faulted is for when it gets there.
+ */
+static int serve(struct dmirror_svm *svm, struct dmirror_job *job, u64 *end)
+{
+	struct dmirror_hw_job *hw = &job->hw;
+	u64 start = hw->fault_addr & PAGE_MASK;
+	u64 addr = start, next, bad;
+	int ret = 0;
+
+	*end = migrate_for(svm, job, *end);
+	for (; addr < *end && !ret; addr = next) {
+		if (READ_ONCE(hw->cancelled))
+			return -ECANCELED;
+		next = dmirror_block_end(addr, *end);
+		ret = dmirror_fault_range(svm, addr, next, hw->fault_write,
+					  &bad);
+	}
+	if (!ret)
+		return 0;
+	*end = bad;
+	if (bad != start && (ret == -EFAULT || ret == -EPERM))
+		return 0;
+	hw->fault_addr = max(bad, hw->fault_addr);
+	return ret;
+}
+
+static int compare_faults(void *unused, const struct list_head *a,
+			  const struct list_head *b)
+{
+	const struct dmirror_hw_job *left, *right;
+
+	left = list_entry(a, struct dmirror_hw_job, fault_link);
+	right = list_entry(b, struct dmirror_hw_job, fault_link);
+	if (left->fault_addr != right->fault_addr)
+		return left->fault_addr < right->fault_addr ? -1 : 1;
+	/* A write serves a read of the same, but not the other way round. */
+	return right->fault_write - left->fault_write;
+}
+
+/* What an earlier fault of the same batch has had mapped. */
+struct served {
+	u64 start;
+	u64 end;
+	bool write;
+};
+
+static void serve_or_skip(struct dmirror_svm *svm, struct dmirror_hw_job *hw,
+			  struct served *served)
+{
+	struct dmirror_job *job = container_of(hw, struct dmirror_job, hw);
+	u64 end = fault_end(job);
+	int ret;
+
+	job->faults++;
+	if (hw->fault_addr >= served->start && end <= served->end &&
+	    (served->write || !hw->fault_write)) {
+		atomic64_inc(&svm->dev->counters.duplicate_faults);
+		dmirror_hw_replay(hw);
+		return;
+	}
+
+	served->start = hw->fault_addr & PAGE_MASK;
+	served->write = hw->fault_write;
+	ret = serve(svm, job, &end);
+	served->end = end;
+	if (ret)
+		hw->complete(hw, ret);
+	else
+		dmirror_hw_replay(hw);
+}
+
+/**
+ * dmirror_serve_faults() - serve all faults of a mirror that are waiting
+ * @work: of the mirror
+ *
+ * Context: a work item, one at a time for each mirror; may sleep and take
+ * mmap_lock.
+ */
+void dmirror_serve_faults(struct work_struct *work)
+{
+	struct dmirror_svm *svm = container_of(work, struct dmirror_svm,
+					       fault_work);
+	struct served served = {};
+	struct dmirror_hw_job *hw;
+	LIST_HEAD(faults);
+	bool alive = mmget_not_zero(svm->mm);
+
+	spin_lock(&svm->jobs_lock);
+	list_splice_init(&svm->faults, &faults);
+	spin_unlock(&svm->jobs_lock);
+
+	list_sort(NULL, &faults, compare_faults);
+	while (!list_empty(&faults)) {
+		hw = list_first_entry(&faults, struct dmirror_hw_job,
+				      fault_link);
+		list_del(&hw->fault_link);
+		if (alive)
+			serve_or_skip(svm, hw, &served);
+		else
+			hw->complete(hw, -ESRCH);
+	}
+	if (alive)
+		mmput(svm->mm);
+}
+
+/**
+ * dmirror_fault_work() - empty a device's fault buffer
+ * @work: of the device
+ *
+ * Context: a work item; may sleep.
+ */
+void dmirror_fault_work(struct work_struct *work)
+{
+	struct dmirror_device *dev = container_of(work, struct dmirror_device,
+						  fault_work);
+	struct dmirror_hw_job *hw;
+	struct dmirror_svm *svm;
+
+	while ((hw = dmirror_hw_next_fault(&dev->hw))) {
+		svm = container_of(hw, struct dmirror_job, hw)->svm;
+		spin_lock(&svm->jobs_lock);
+		list_add_tail(&hw->fault_link, &svm->faults);
+		/* Under the lock: with the job gone the mirror may go as well. */
+		queue_work(dev->workers, &svm->fault_work);
+		spin_unlock(&svm->jobs_lock);
+	}
+}
+
+/**
+ * dmirror_fault_interrupt() - the fault buffer has something in it
+ * @hw: of a device
+ *
+ * Context: any.
+ */
+void dmirror_fault_interrupt(struct dmirror_hw *hw)
+{
+	struct dmirror_device *dev = container_of(hw, struct dmirror_device, hw);
+
+	queue_work(dev->workers, &dev->fault_work);
 }

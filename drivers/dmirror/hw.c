@@ -26,6 +26,9 @@
 /* The compute engine gives the page table's lock up after this many bytes. */
 #define RUN_QUANTUM	SZ_64K
 
+/* How many compute jobs run at a time. */
+#define COMPUTE_JOBS	4
+
 /* A copy of no more bytes is done before the submitter could go to sleep. */
 #define COPY_AT_ONCE	SZ_64K
 
@@ -75,33 +78,49 @@ static int engines_init(struct dmirror_hw *hw, unsigned int nr)
 	return 0;
 }
 
+static void faults_init(struct dmirror_hw_faults *faults, unsigned int size)
+{
+	spin_lock_init(&faults->lock);
+	INIT_LIST_HEAD(&faults->list);
+	init_waitqueue_head(&faults->space);
+	faults->size = size;
+}
+
 /**
  * dmirror_hw_init() - bring up a device's memory and engines
- * @hw: the hardware; its id is set
+ * @hw: the hardware; its id and its fault interrupt are set
  * @size: of its memory in bytes, a multiple of the block size
  * @base: where the CPU sees that memory, NULL if it does not
  * @engines: number of copy engines, 1 to DMIRROR_HW_ENGINES_MAX
+ * @fault_entries: size of the fault buffer, at least 1
  *
  * Context: may sleep.
  * Return: 0, or -ENOMEM.
  */
 int dmirror_hw_init(struct dmirror_hw *hw, u64 size, void *base,
-		    unsigned int engines)
+		    unsigned int engines, unsigned int fault_entries)
 {
-	int ret;
-
 	hw->size = size;
 	hw->base = base;
 	hw->cells = NULL;
-	ret = engines_init(hw, engines);
-	if (ret || base)
-		return ret;
+	faults_init(&hw->faults, fault_entries);
+	hw->compute = alloc_workqueue("dmirror%u-compute", WQ_UNBOUND,
+				      COMPUTE_JOBS, hw->id);
+	if (!hw->compute)
+		return -ENOMEM;
+	if (engines_init(hw, engines))
+		goto destroy_compute;
+	if (base)
+		return 0;
 
 	hw->cells = kvcalloc(size / DMIRROR_BLOCK_SIZE, sizeof(*hw->cells),
 			     GFP_KERNEL);
 	if (hw->cells)
 		return 0;
+
 	engines_fini(hw);
+destroy_compute:
+	destroy_workqueue(hw->compute);
 	return -ENOMEM;
 }
 
@@ -113,6 +132,7 @@ int dmirror_hw_init(struct dmirror_hw *hw, u64 size, void *base,
  */
 void dmirror_hw_fini(struct dmirror_hw *hw)
 {
+	destroy_workqueue(hw->compute);
 	engines_fini(hw);
 	dmirror_hw_trim_all(hw);
 	kvfree(hw->cells);
@@ -494,4 +514,161 @@ int dmirror_hw_run(struct dmirror_hw *hw, const struct dmirror_pt *pt,
 		job->done += len;
 	}
 	return job->done == job->len ? 0 : -EAGAIN;
+}
+
+/* One quantum, with the page table as it is now. */
+static int job_step(struct dmirror_hw_job *job)
+{
+	int ret;
+
+	if (READ_ONCE(job->cancelled))
+		return -ECANCELED;
+	down_read(job->pt_lock);
+	ret = dmirror_hw_run(job->hw, job->pt, job);
+	up_read(job->pt_lock);
+	return ret;
+}
+
+/* Report the job's fault. Once it is in the buffer the job is not ours. */
+static bool report_fault(struct dmirror_hw *hw, struct dmirror_hw_job *job)
+{
+	struct dmirror_hw_faults *faults = &hw->faults;
+	bool room;
+
+	spin_lock(&faults->lock);
+	room = faults->nr < faults->size;
+	if (room) {
+		list_add_tail(&job->fault_link, &faults->list);
+		faults->nr++;
+		faults->reported++;
+	}
+	spin_unlock(&faults->lock);
+	if (room)
+		faults->interrupt(hw);
+	return room;
+}
+
+/* The buffer is full: nothing is lost, the engine waits. */
+static void stall(struct dmirror_hw *hw, struct dmirror_hw_job *job)
+{
+	bool reported = false;
+
+	spin_lock(&hw->faults.lock);
+	hw->faults.stalls++;
+	spin_unlock(&hw->faults.lock);
+	wait_event(hw->faults.space, (reported = report_fault(hw, job)) ||
+		   READ_ONCE(job->cancelled));
+	if (!reported)
+		job->complete(job, -ECANCELED);
+}
+
+static void compute_work(struct work_struct *work)
+{
+	struct dmirror_hw_job *job = container_of(work, struct dmirror_hw_job,
+						  work);
+	struct dmirror_hw *hw = job->hw;
+	int ret;
+
+	while ((ret = job_step(job)) == -EAGAIN)
+		cond_resched();
+	if (ret != -EFAULT)
+		job->complete(job, ret);
+	else if (!report_fault(hw, job))
+		stall(hw, job);
+}
+
+/**
+ * dmirror_hw_submit() - give the compute engine a job
+ * @hw: the hardware
+ * @job: the job; the caller set the operation, @pt, @pt_lock and @complete
+ *
+ * A short job whose memory is mapped is complete before this returns, as it
+ * would be on a device before the CPU could go to sleep.
+ *
+ * Context: may sleep; job->pt_lock is not held.
+ */
+void dmirror_hw_submit(struct dmirror_hw *hw, struct dmirror_hw_job *job)
+{
+	int ret;
+
+	job->hw = hw;
+	INIT_WORK(&job->work, compute_work);
+	ret = job_step(job);
+	if (ret == -EAGAIN || (ret == -EFAULT && !report_fault(hw, job)))
+		queue_work(hw->compute, &job->work);
+	else if (ret != -EFAULT)
+		job->complete(job, ret);
+}
+
+/**
+ * dmirror_hw_replay() - have a job go on where it faulted
+ * @job: a job from dmirror_hw_next_fault()
+ *
+ * Context: any.
+ */
+void dmirror_hw_replay(struct dmirror_hw_job *job)
+{
+	queue_work(job->hw->compute, &job->work);
+}
+
+/**
+ * dmirror_hw_cancel() - have a job end soon
+ * @job: a job that was submitted and is not freed
+ *
+ * It completes with -ECANCELED, unless it was about to complete.
+ *
+ * Context: any.
+ */
+void dmirror_hw_cancel(struct dmirror_hw_job *job)
+{
+	struct dmirror_hw *hw = job->hw;
+
+	WRITE_ONCE(job->cancelled, true);
+	wake_up_all(&hw->faults.space);
+	hw->faults.interrupt(hw);
+}
+
+/**
+ * dmirror_hw_next_fault() - take a fault out of the buffer
+ * @hw: the hardware
+ *
+ * Context: process context.
+ * Return: the job that faulted, to be replayed or completed with an error;
+ * NULL if there is none. While faults are held only cancelled jobs come out.
+ */
+struct dmirror_hw_job *dmirror_hw_next_fault(struct dmirror_hw *hw)
+{
+	struct dmirror_hw_faults *faults = &hw->faults;
+	struct dmirror_hw_job *job, *found = NULL;
+
+	spin_lock(&faults->lock);
+	list_for_each_entry(job, &faults->list, fault_link) {
+		if (!faults->held || READ_ONCE(job->cancelled)) {
+			list_del(&job->fault_link);
+			faults->nr--;
+			found = job;
+			break;
+		}
+	}
+	spin_unlock(&faults->lock);
+	if (found)
+		wake_up_all(&faults->space);
+	return found;
+}
+
+/**
+ * dmirror_hw_hold_faults() - leave faults in the buffer, or no longer
+ * @hw: the hardware
+ * @hold: what to do
+ *
+ * So that a test can see the buffer full.
+ *
+ * Context: process context.
+ */
+void dmirror_hw_hold_faults(struct dmirror_hw *hw, bool hold)
+{
+	spin_lock(&hw->faults.lock);
+	hw->faults.held = hold;
+	spin_unlock(&hw->faults.lock);
+	hw->faults.interrupt(hw);
 }

@@ -9,12 +9,15 @@
 #include <linux/atomic.h>
 #include <linux/mempool.h>
 #include <linux/mutex.h>
+#include <linux/rwsem.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 
 struct dma_fence;
+struct dmirror_hw;
 struct dmirror_pt;
-struct workqueue_struct;
 
 /*
  * An address as the device's engines take it: an offset in the device's own
@@ -59,12 +62,39 @@ struct dmirror_hw_engine {
 };
 
 /**
+ * struct dmirror_hw_faults - the buffer that the compute engine reports faults in
+ * @lock: protects what follows
+ * @list: jobs that have faulted and wait, oldest first
+ * @nr: how many
+ * @size: how many at most; the engine stalls then
+ * @held: nobody takes faults out, for tests
+ * @space: where a stalled engine waits
+ * @reported: faults that were put in
+ * @stalls: times that the engine found it full
+ * @interrupt: called when there is something to take out; any context
+ */
+struct dmirror_hw_faults {
+	/* Protects what follows; a leaf. */
+	spinlock_t lock;
+	struct list_head list;
+	unsigned int nr;
+	unsigned int size;
+	bool held;
+	wait_queue_head_t space;
+	u64 reported;
+	u64 stalls;
+	void (*interrupt)(struct dmirror_hw *hw);
+};
+
+/**
  * struct dmirror_hw - one device's hardware
  * @id: of the device
  * @engines: the copy engines, @nr_engines of them
  * @nr_engines: how many
  * @next_engine: where to look for an idle one
- * @jobs: memory for jobs, so that a submission never fails
+ * @jobs: memory for copy jobs, so that a submission never fails
+ * @compute: the compute engine
+ * @faults: what its jobs found not to be mapped
  * @size: bytes of device memory
  * @base: where the CPU sees the device's memory, NULL if it does not
  * @cells: what stands in for memory that the CPU does not see: one vmalloc
@@ -76,6 +106,8 @@ struct dmirror_hw {
 	unsigned int nr_engines;
 	atomic_t next_engine;
 	mempool_t *jobs;
+	struct workqueue_struct *compute;
+	struct dmirror_hw_faults faults;
 	u64 size;
 	void *base;
 	void **cells;
@@ -127,6 +159,14 @@ enum dmirror_hw_op {
  * @fault_addr: the virtual address that the device's page table does not map,
  *	or not with the right that the job needs
  * @fault_write: the right that was missing
+ * @pt: the page table to walk
+ * @pt_lock: held for reading by who walks it, so that who changes it waits for
+ *	the engine
+ * @cancelled: the job is to end
+ * @hw: the hardware that it was submitted to
+ * @complete: called at the end, with 0 or an error; the job may be freed in it
+ * @work: the engine's
+ * @fault_link: in the fault buffer, and then in the list of who serves faults
  */
 struct dmirror_hw_job {
 	enum dmirror_hw_op op;
@@ -142,10 +182,17 @@ struct dmirror_hw_job {
 	u64 done;
 	u64 fault_addr;
 	bool fault_write;
+	const struct dmirror_pt *pt;
+	struct rw_semaphore *pt_lock;
+	bool cancelled;
+	void (*complete)(struct dmirror_hw_job *job, int ret);
+	struct dmirror_hw *hw;
+	struct work_struct work;
+	struct list_head fault_link;
 };
 
 int dmirror_hw_init(struct dmirror_hw *hw, u64 size, void *base,
-		    unsigned int engines);
+		    unsigned int engines, unsigned int fault_entries);
 void dmirror_hw_fini(struct dmirror_hw *hw);
 int dmirror_hw_populate(struct dmirror_hw *hw, u64 offset);
 void dmirror_hw_trim_all(struct dmirror_hw *hw);
@@ -155,6 +202,11 @@ struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
 				  unsigned int nr);
 int dmirror_hw_run(struct dmirror_hw *hw, const struct dmirror_pt *pt,
 		   struct dmirror_hw_job *job);
+void dmirror_hw_submit(struct dmirror_hw *hw, struct dmirror_hw_job *job);
+void dmirror_hw_replay(struct dmirror_hw_job *job);
+void dmirror_hw_cancel(struct dmirror_hw_job *job);
+struct dmirror_hw_job *dmirror_hw_next_fault(struct dmirror_hw *hw);
+void dmirror_hw_hold_faults(struct dmirror_hw *hw, bool hold);
 u64 dmirror_hw_atomic(void *mem, const struct dmirror_hw_job *job);
 
 #endif /* DMIRROR_HW_H */

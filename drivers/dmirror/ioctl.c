@@ -3,6 +3,7 @@
  * The driver's own ABI: one table of ioctls, every check of an argument, and
  * the dispatch. What each does is said in include/uapi/linux/dmirror.h.
  */
+#include <linux/eventfd.h>
 #include <linux/fs.h>
 #include <linux/hmm.h>
 #include <linux/overflow.h>
@@ -26,6 +27,8 @@ union ioctl_arg {
 	struct dmirror_copy copy;
 	struct dmirror_atomic atomic;
 	struct dmirror_snapshot snapshot;
+	struct dmirror_submit submit;
+	struct dmirror_wait wait;
 };
 
 /* The range must be in the address space, and aligned if @align is not 1. */
@@ -48,7 +51,8 @@ static int ioctl_query(struct dmirror_svm *svm, union ioctl_arg *arg)
 	arg->query = (struct dmirror_query) {
 		.size		 = arg->size,
 		.version	 = DMIRROR_ABI_VERSION,
-		.capabilities	 = DMIRROR_CAP_MIGRATE | DMIRROR_CAP_ATOMIC,
+		.capabilities	 = DMIRROR_CAP_MIGRATE | DMIRROR_CAP_ATOMIC |
+				   DMIRROR_CAP_JOBS,
 		.device		 = dev->id,
 		.memory_type	 = dev->type,
 		.memory_size	 = dev->hw.size,
@@ -70,6 +74,11 @@ static int ioctl_query(struct dmirror_svm *svm, union ioctl_arg *arg)
 	return 0;
 }
 
+static bool valid_target(u64 target)
+{
+	return target >= DMIRROR_TARGET_SYSTEM && target <= DMIRROR_TARGET_STAY;
+}
+
 static int ioctl_migrate(struct dmirror_svm *svm, union ioctl_arg *arg)
 {
 	struct dmirror_migrate *args = &arg->migrate;
@@ -84,8 +93,7 @@ static int ioctl_migrate(struct dmirror_svm *svm, union ioctl_arg *arg)
 	args->unsupported = 0;
 	args->failed = 0;
 	args->fault_addr = 0;
-	if (args->target < DMIRROR_TARGET_SYSTEM ||
-	    args->target > DMIRROR_TARGET_STAY)
+	if (!valid_target(args->target))
 		return -EINVAL;
 	ret = check_range(svm, args->addr, args->length, PAGE_SIZE, &end);
 	if (ret)
@@ -127,7 +135,7 @@ static int read_write(struct dmirror_svm *svm, struct dmirror_rw *args,
 			ret = -EFAULT;
 			break;
 		}
-		ret = dmirror_run(svm, &job, end, &args->faults);
+		ret = dmirror_job_run(svm, &job, end, &args->faults);
 		args->fault_addr = ret ? job.fault_addr : 0;
 		if (!write && copy_to_user(data + args->done, bounce, job.done)) {
 			ret = -EFAULT;
@@ -187,7 +195,7 @@ static int ioctl_fill(struct dmirror_svm *svm, union ioctl_arg *arg)
 	if (ret)
 		return ret;
 
-	ret = dmirror_run(svm, &job, end, &args->faults);
+	ret = dmirror_job_run(svm, &job, end, &args->faults);
 	args->done = job.done;
 	args->fault_addr = ret ? job.fault_addr : 0;
 	return ret;
@@ -218,7 +226,7 @@ static int ioctl_copy(struct dmirror_svm *svm, union ioctl_arg *arg)
 	if (args->dst < src_end && args->src < end)
 		return -EINVAL;
 
-	ret = dmirror_run(svm, &job, end, &args->faults);
+	ret = dmirror_job_run(svm, &job, end, &args->faults);
 	args->done = job.done;
 	args->fault_addr = ret ? job.fault_addr : 0;
 	return ret;
@@ -258,6 +266,95 @@ static int ioctl_atomic(struct dmirror_svm *svm, union ioctl_arg *arg)
 	args->result = job.result;
 	args->fault_addr = ret ? job.fault_addr : 0;
 	return ret;
+}
+
+/* The compute job that the arguments ask for, if they are right. */
+static int submit_compute(struct dmirror_svm *svm,
+			  const struct dmirror_submit *args,
+			  struct dmirror_hw_job *job)
+{
+	u64 align = args->op == DMIRROR_JOB_FILL ? sizeof(u64) : 1;
+	u64 end, src_end;
+	int ret;
+
+	ret = check_range(svm, args->addr, args->length, align, &end);
+	if (ret || args->op == DMIRROR_JOB_FILL)
+		return ret;
+
+	ret = check_range(svm, args->argument, args->length, 1, &src_end);
+	if (ret)
+		return ret;
+	if (args->addr < src_end && args->argument < end)
+		return -EINVAL;
+	job->op = DMIRROR_HW_COPY;
+	job->src = args->argument;
+	return 0;
+}
+
+static int ioctl_submit(struct dmirror_svm *svm, union ioctl_arg *arg)
+{
+	struct dmirror_submit *args = &arg->submit;
+	struct dmirror_hw_job job = {
+		.op	 = DMIRROR_HW_FILL,
+		.addr	 = args->addr,
+		.len	 = args->length,
+		.operand = args->argument,
+	};
+	struct eventfd_ctx *eventfd = NULL;
+	enum dmirror_target target = 0;
+	u64 end;
+	int ret;
+
+	args->job = 0;
+	if (args->reserved || args->eventfd < -1)
+		return -EINVAL;
+	if (args->op == DMIRROR_JOB_MIGRATE) {
+		if (!valid_target(args->argument))
+			return -EINVAL;
+		target = args->argument;
+		ret = check_range(svm, args->addr, args->length, PAGE_SIZE,
+				  &end);
+	} else if (args->op == DMIRROR_JOB_FILL ||
+		   args->op == DMIRROR_JOB_COPY) {
+		ret = submit_compute(svm, args, &job);
+	} else {
+		ret = -EINVAL;
+	}
+	if (ret)
+		return ret;
+
+	if (args->eventfd >= 0) {
+		eventfd = eventfd_ctx_fdget(args->eventfd);
+		if (IS_ERR(eventfd))
+			return -EBADF;
+	}
+	return dmirror_job_submit(svm, &job, target, eventfd, &args->job);
+}
+
+static int ioctl_wait(struct dmirror_svm *svm, union ioctl_arg *arg)
+{
+	struct dmirror_wait *args = &arg->wait;
+	struct dmirror_job *job;
+
+	args->error = 0;
+	args->done = 0;
+	args->fault_addr = 0;
+	args->faults = 0;
+	args->stayed = 0;
+	if (args->flags & ~DMIRROR_WAIT_POLL)
+		return -EINVAL;
+	job = dmirror_job_wait(svm, args->job, args->flags & DMIRROR_WAIT_POLL);
+	if (IS_ERR(job))
+		return PTR_ERR(job);
+
+	args->error = -job->ret;
+	args->done = job->hw.done;
+	args->fault_addr = job->ret ? job->hw.fault_addr : 0;
+	args->faults = job->faults;
+	args->stayed = job->stats.no_memory + job->stats.busy +
+		       job->stats.unsupported + job->stats.failed;
+	dmirror_job_finish(svm, job);
+	return 0;
 }
 
 /* What a snapshot says of one page. */
@@ -425,6 +522,8 @@ static const struct ioctl_entry ioctls[] = {
 	IOCTL(DMIRROR_IOC_COPY, dmirror_copy, faults, ioctl_copy),
 	IOCTL(DMIRROR_IOC_ATOMIC, dmirror_atomic, fault_addr, ioctl_atomic),
 	IOCTL(DMIRROR_IOC_SNAPSHOT, dmirror_snapshot, done, ioctl_snapshot),
+	IOCTL(DMIRROR_IOC_SUBMIT, dmirror_submit, job, ioctl_submit),
+	IOCTL(DMIRROR_IOC_WAIT, dmirror_wait, stayed, ioctl_wait),
 };
 
 /* A newer program's number differs only in the size of its structure. */
@@ -518,7 +617,7 @@ void dmirror_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "dmirror-memory-size:\t%llu\n", dev->hw.size);
 	seq_printf(m, "dmirror-memory-used:\t%llu\n",
 		   PFN_PHYS((u64)READ_ONCE(dev->devmem.used)));
-	seq_printf(m, "dmirror-faults:\t%lld\n", atomic64_read(&svm->faults));
+	seq_printf(m, "dmirror-faults:\t%lld\n", atomic64_read(&svm->nr_faults));
 	seq_printf(m, "dmirror-invalidations:\t%lld\n",
 		   atomic64_read(&svm->invalidations));
 }

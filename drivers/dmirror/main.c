@@ -7,6 +7,7 @@
  * left; memory that programs still have on a device is evicted.
  */
 #include <linux/init.h>
+#include <linux/kstrtox.h>
 #include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -20,6 +21,7 @@
 #define MAX_PRIVATE	16
 #define MAX_COHERENT	2
 #define MAX_SIZE_MIB	SZ_1M		/* a TiB */
+#define MAX_FAULT_ENTRIES	SZ_64K
 
 static unsigned int private_devices = 2;
 module_param(private_devices, uint, 0444);
@@ -56,10 +58,46 @@ module_param(min_residency_ms, uint, 0644);
 MODULE_PARM_DESC(min_residency_ms,
 		 "How long memory stays on a device before it can be evicted for other memory, in ms (default 10)");
 
+static int set_window(const char *value, const struct kernel_param *param)
+{
+	unsigned int kib;
+	u64 size;
+	int ret;
+
+	ret = kstrtouint(value, 0, &kib);
+	if (ret)
+		return ret;
+	size = kib * (u64)SZ_1K;
+	if (kib && (!is_power_of_2(size) || size < PAGE_SIZE ||
+		    size > DMIRROR_BLOCK_SIZE)) {
+		pr_err("dmirror: %s=%u: give a power of two from %lu to %lu, or 0\n",
+		       param->name, kib, PAGE_SIZE / SZ_1K,
+		       DMIRROR_BLOCK_SIZE / SZ_1K);
+		return -EINVAL;
+	}
+	WRITE_ONCE(*(unsigned int *)param->arg, kib);
+	return 0;
+}
+
+static const struct kernel_param_ops window_ops = {
+	.set = set_window,
+	.get = param_get_uint,
+};
+
 static unsigned int cpu_fault_window = 64;
-module_param(cpu_fault_window, uint, 0444);
+module_param_cb(cpu_fault_window, &window_ops, &cpu_fault_window, 0644);
 MODULE_PARM_DESC(cpu_fault_window,
-		 "KiB that a CPU fault on device memory brings back, a power of two from a page to a huge page (default 64)");
+		 "KiB that a CPU fault on device memory brings back, a power of two up to a huge page, or 0 for just the page (default 64)");
+
+static unsigned int device_fault_window;
+module_param_cb(device_fault_window, &window_ops, &device_fault_window, 0644);
+MODULE_PARM_DESC(device_fault_window,
+		 "KiB that a device fault migrates to the device, a power of two up to a huge page, or 0 for none (default 0)");
+
+static unsigned int fault_entries = 64;
+module_param(fault_entries, uint, 0444);
+MODULE_PARM_DESC(fault_entries,
+		 "Size of each device's fault buffer, 1 to 65536 (default 64)");
 
 static unsigned int copy_engines = 2;
 module_param(copy_engines, uint, 0444);
@@ -109,9 +147,31 @@ unsigned long dmirror_min_residency(void)
  * Context: any.
  * Return: bytes, a power of two and at least a page.
  */
-unsigned long dmirror_cpu_fault_window(void)
+u64 dmirror_cpu_fault_window(void)
 {
-	return cpu_fault_window * (unsigned long)SZ_1K;
+	return max_t(u64, READ_ONCE(cpu_fault_window) * (u64)SZ_1K, PAGE_SIZE);
+}
+
+/**
+ * dmirror_device_fault_window() - how much a device fault migrates
+ *
+ * Context: any.
+ * Return: bytes, a power of two and at least a page, or 0 for none.
+ */
+u64 dmirror_device_fault_window(void)
+{
+	return READ_ONCE(device_fault_window) * (u64)SZ_1K;
+}
+
+/**
+ * dmirror_fault_entries() - how many faults fit in a device's fault buffer
+ *
+ * Context: any.
+ * Return: the number.
+ */
+unsigned int dmirror_fault_entries(void)
+{
+	return fault_entries;
 }
 
 /**
@@ -132,6 +192,15 @@ static int check_size(const char *name, unsigned long mib)
 		return 0;
 	pr_err("dmirror: %s=%lu: give a number of MiB that is a multiple of %lu and no more than %u\n",
 	       name, mib, DMIRROR_BLOCK_SIZE / SZ_1M, MAX_SIZE_MIB);
+	return -EINVAL;
+}
+
+static int check_number(const char *name, unsigned int value, unsigned int max)
+{
+	if (value && value <= max)
+		return 0;
+	pr_err("dmirror: %s=%u: give a number from 1 to %u\n", name, value,
+	       max);
 	return -EINVAL;
 }
 
@@ -173,19 +242,10 @@ static int check_parameters(void)
 		return -EINVAL;
 	if (check_coherent())
 		return -EINVAL;
-	if (!is_power_of_2(cpu_fault_window) ||
-	    dmirror_cpu_fault_window() < PAGE_SIZE ||
-	    dmirror_cpu_fault_window() > DMIRROR_BLOCK_SIZE) {
-		pr_err("dmirror: cpu_fault_window=%u: give a power of two from %lu to %lu\n",
-		       cpu_fault_window, PAGE_SIZE / SZ_1K,
-		       DMIRROR_BLOCK_SIZE / SZ_1K);
+	if (check_number("copy_engines", copy_engines, DMIRROR_HW_ENGINES_MAX))
 		return -EINVAL;
-	}
-	if (!copy_engines || copy_engines > DMIRROR_HW_ENGINES_MAX) {
-		pr_err("dmirror: copy_engines=%u: give a number from 1 to %u\n",
-		       copy_engines, DMIRROR_HW_ENGINES_MAX);
+	if (check_number("fault_entries", fault_entries, MAX_FAULT_ENTRIES))
 		return -EINVAL;
-	}
 	if (!private_devices && !spm_addr_dev0) {
 		pr_err("dmirror: no devices: give private_devices or spm_addr_dev0 and spm_addr_dev1\n");
 		return -EINVAL;
@@ -217,9 +277,15 @@ static int add_device(enum dmirror_memory_type type, u64 start, u64 size)
 	dev->type = type;
 	snprintf(dev->name, sizeof(dev->name), "dmirror%u", dev->id);
 
+	INIT_WORK(&dev->fault_work, dmirror_fault_work);
+	dev->hw.faults.interrupt = dmirror_fault_interrupt;
+	dev->workers = alloc_workqueue("%s", WQ_UNBOUND, 0, dev->name);
+	ret = -ENOMEM;
+	if (!dev->workers)
+		goto free;
 	ret = dmirror_evict_prepare(dev);
 	if (ret)
-		goto free;
+		goto destroy_workers;
 	ret = dmirror_devmem_init(dev, start, size);
 	if (ret) {
 		pr_err("dmirror%u: no %llu MiB of device memory at %#llx: error %d\n",
@@ -231,6 +297,8 @@ static int add_device(enum dmirror_memory_type type, u64 start, u64 size)
 
 free_batch:
 	kvfree(dev->evict_batch);
+destroy_workers:
+	destroy_workqueue(dev->workers);
 free:
 	kfree(dev);
 	return ret;
@@ -242,6 +310,8 @@ static void remove_devices(void)
 		struct dmirror_device *dev = devices[--nr_devices];
 
 		dmirror_evict_all(dev, true);
+		/* The last fault may be served, but not yet looked for another. */
+		destroy_workqueue(dev->workers);
 		dmirror_devmem_fini(dev);
 		kvfree(dev->evict_batch);
 		kfree(dev);

@@ -720,7 +720,7 @@ int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
 
 	while (addr < end && !ret) {
 		cond_resched();
-		if (fatal_signal_pending(current))
+		if (dmirror_svm_stopped(svm))
 			ret = -EINTR;
 		else
 			ret = migrate_step(svm, target, &addr, end, batch,
@@ -735,6 +735,37 @@ int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
 	else if (stats->failed)
 		ret = -EIO;
 	return ret;
+}
+
+/**
+ * dmirror_migrate_window() - migrate what is around an address to the device
+ * @svm: the mirror
+ * @addr: the address
+ * @window: bytes, a power of two: the aligned window that has @addr in it, as
+ *	far as the mapping goes
+ *
+ * What cannot move stays where it is.
+ *
+ * Context: may sleep and take mmap_lock; the caller holds a reference on the
+ * users of svm->mm.
+ */
+void dmirror_migrate_window(struct dmirror_svm *svm, u64 addr, u64 window)
+{
+	u64 start = ALIGN_DOWN(addr, window), end = start + window;
+	struct dmirror_migrate_stats stats = {};
+	struct vm_area_struct *vma;
+
+	if (mmap_read_lock_killable(svm->mm))
+		return;
+	vma = vma_lookup(svm->mm, addr);
+	if (vma) {
+		start = max_t(u64, start, vma->vm_start);
+		end = min_t(u64, end, vma->vm_end);
+	}
+	mmap_read_unlock(svm->mm);
+	if (vma)
+		dmirror_migrate_range(svm, DMIRROR_TARGET_DEVICE, start, end,
+				      &stats);
 }
 
 static vm_fault_t fault_verdict(const struct migration *m, unsigned long i)

@@ -128,6 +128,10 @@ struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev)
 	svm->mm = current->mm;
 	svm_lock_init(svm);
 	INIT_LIST_HEAD(&svm->claims);
+	spin_lock_init(&svm->jobs_lock);
+	INIT_LIST_HEAD(&svm->faults);
+	INIT_WORK(&svm->fault_work, dmirror_serve_faults);
+	INIT_LIST_HEAD(&svm->jobs);
 
 	ret = mmu_interval_notifier_insert(&svm->notifier, svm->mm, 0,
 					   ULONG_MAX & PAGE_MASK,
@@ -142,7 +146,7 @@ struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev)
 
 /**
  * dmirror_svm_destroy() - end a mirror
- * @svm: the mirror; no job of it runs
+ * @svm: the mirror; nobody submits jobs to it any more
  *
  * What the mirror migrated stays on the device. It is the program's memory,
  * not the mirror's.
@@ -151,6 +155,7 @@ struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev)
  */
 void dmirror_svm_destroy(struct dmirror_svm *svm)
 {
+	dmirror_jobs_cancel(svm);
 	mmu_interval_notifier_remove(&svm->notifier);
 	dmirror_pt_unmap(&svm->pt, 0, U64_MAX);
 	mmdrop(svm->mm);

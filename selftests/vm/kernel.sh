@@ -103,8 +103,11 @@ unpack_deb() {
 
 # fragments NAME DEBUG: the files that configure it.
 fragments() {
-	echo "$VM/config/base.config" "$VM/config/$1.config"
-	[ "$2" = 0 ] || echo "$VM/config/debug.config"
+	local name names=(base "$1")
+	[ "$2" = 0 ] || names+=(debug "$1-debug")
+	for name in "${names[@]}"; do
+		[ ! -e "$VM/config/$name.config" ] || echo "$VM/config/$name.config"
+	done
 }
 
 # options FILE...: the lines that are not comment.

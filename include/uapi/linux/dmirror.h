@@ -69,6 +69,7 @@ enum dmirror_memory_type {
  * enum dmirror_capability - bits of the capabilities field
  * @DMIRROR_CAP_MIGRATE: DMIRROR_IOC_MIGRATE works in both directions
  * @DMIRROR_CAP_ATOMIC: DMIRROR_IOC_ATOMIC works on device and system memory
+ * @DMIRROR_CAP_JOBS: DMIRROR_IOC_SUBMIT and DMIRROR_IOC_WAIT work
  * @DMIRROR_CAP_LARGE_FOLIO: a transparent huge page can migrate as one
  *	folio; without it the same calls move it page by page
  */
@@ -76,6 +77,7 @@ enum dmirror_capability {
 	DMIRROR_CAP_MIGRATE	= 1 << 0,
 	DMIRROR_CAP_ATOMIC	= 1 << 1,
 	DMIRROR_CAP_LARGE_FOLIO	= 1 << 2,
+	DMIRROR_CAP_JOBS	= 1 << 3,
 };
 
 /**
@@ -357,6 +359,82 @@ struct dmirror_snapshot {
 	__aligned_u64 done;
 };
 
+/**
+ * enum dmirror_job_op - what is done in the background
+ * @DMIRROR_JOB_FILL: as DMIRROR_IOC_FILL; the argument is the pattern
+ * @DMIRROR_JOB_COPY: as DMIRROR_IOC_COPY; the argument is the source address
+ * @DMIRROR_JOB_MIGRATE: as DMIRROR_IOC_MIGRATE, which is a prefetch; the
+ *	argument is one of enum dmirror_target
+ */
+enum dmirror_job_op {
+	DMIRROR_JOB_FILL	= 1,
+	DMIRROR_JOB_COPY	= 2,
+	DMIRROR_JOB_MIGRATE	= 3,
+};
+
+/**
+ * struct dmirror_submit - have something done in the background
+ * @size: sizeof(struct dmirror_submit)
+ * @op: one of enum dmirror_job_op
+ * @addr: first byte, aligned as the operation asks
+ * @length: in bytes, aligned likewise
+ * @argument: of the operation
+ * @eventfd: an eventfd to signal when the job is complete, or -1
+ * @reserved: zero
+ * @job: out, the number of the job, for DMIRROR_IOC_WAIT
+ *
+ * Jobs of a file run at the same time and in any order. A file has up to 64
+ * that nobody has waited for; then the answer is -EBUSY. A descriptor that is
+ * not of an eventfd is -EBADF. Closing the file cancels its jobs; if the
+ * process exits they end with -ESRCH.
+ */
+struct dmirror_submit {
+	__u32 size;
+	__u32 op;
+	__aligned_u64 addr;
+	__aligned_u64 length;
+	__aligned_u64 argument;
+	__s32 eventfd;
+	__u32 reserved;
+	__aligned_u64 job;
+};
+
+/**
+ * enum dmirror_wait_flag - how to wait
+ * @DMIRROR_WAIT_POLL: not at all: -EAGAIN says that the job is not complete
+ */
+enum dmirror_wait_flag {
+	DMIRROR_WAIT_POLL	= 1 << 0,
+};
+
+/**
+ * struct dmirror_wait - wait for a job, and learn what came of it
+ * @size: sizeof(struct dmirror_wait)
+ * @flags: bits of enum dmirror_wait_flag
+ * @job: the number of the job
+ * @error: out, 0 or the error, as a positive number, with which the ioctl that
+ *	does the same at once would have ended; ECANCELED if the file was
+ *	closed or the device went away
+ * @faults: out, how many times memory of the job had to be faulted in
+ * @done: out, bytes filled, copied or moved
+ * @stayed: out, of a migration, bytes that did not move and were not at the
+ *	target already
+ * @fault_addr: out, the address that @error is about
+ *
+ * A job can be waited for once; then, as for a number that never was one, the
+ * answer is -ENOENT. A signal interrupts the wait.
+ */
+struct dmirror_wait {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 job;
+	__u32 error;
+	__u32 faults;
+	__aligned_u64 done;
+	__aligned_u64 fault_addr;
+	__aligned_u64 stayed;
+};
+
 #define DMIRROR_IOC_QUERY	_IOWR(DMIRROR_IOC_MAGIC, 0x00, struct dmirror_query)
 #define DMIRROR_IOC_MIGRATE	_IOWR(DMIRROR_IOC_MAGIC, 0x01, struct dmirror_migrate)
 #define DMIRROR_IOC_READ	_IOWR(DMIRROR_IOC_MAGIC, 0x02, struct dmirror_rw)
@@ -365,5 +443,7 @@ struct dmirror_snapshot {
 #define DMIRROR_IOC_COPY	_IOWR(DMIRROR_IOC_MAGIC, 0x05, struct dmirror_copy)
 #define DMIRROR_IOC_ATOMIC	_IOWR(DMIRROR_IOC_MAGIC, 0x06, struct dmirror_atomic)
 #define DMIRROR_IOC_SNAPSHOT	_IOWR(DMIRROR_IOC_MAGIC, 0x07, struct dmirror_snapshot)
+#define DMIRROR_IOC_SUBMIT	_IOWR(DMIRROR_IOC_MAGIC, 0x09, struct dmirror_submit)
+#define DMIRROR_IOC_WAIT	_IOWR(DMIRROR_IOC_MAGIC, 0x0a, struct dmirror_wait)
 
 #endif /* _UAPI_LINUX_DMIRROR_H */

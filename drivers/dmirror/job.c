@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Jobs: what a program asks of the device, from the request to its completion.
+ *
+ * A job of the compute engine runs on the device, faults, is served by fault.c
+ * and goes on; a migration runs on a worker of the driver. Either way a job is
+ * complete exactly once, whatever the program does meanwhile: it may exit, and
+ * then its jobs end with -ESRCH, or close the file, which cancels and waits.
+ */
+#include <linux/completion.h>
+#include <linux/eventfd.h>
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "dmirror.h"
+
+/* A file has no more jobs than this that nobody has waited for. */
+#define JOBS_MAX	64
+
+static struct dmirror_job *job_alloc(struct dmirror_svm *svm,
+				     const struct dmirror_hw_job *hw, u64 end)
+{
+	struct dmirror_job *job = kzalloc_obj(*job, GFP_KERNEL_ACCOUNT);
+
+	if (!job)
+		return NULL;
+	job->svm = svm;
+	job->hw = *hw;
+	job->end = end;
+	job->hw.pt = &svm->pt;
+	job->hw.pt_lock = &svm->lock;
+	INIT_LIST_HEAD(&job->link);
+	init_completion(&job->done);
+	return job;
+}
+
+/* Whoever waits may free the job, and the program may look for it at once. */
+static void job_complete(struct dmirror_job *job, int ret)
+{
+	struct eventfd_ctx *eventfd = job->eventfd;
+
+	job->ret = ret;
+	complete_all(&job->done);
+	if (eventfd) {
+		eventfd_signal(eventfd);
+		eventfd_ctx_put(eventfd);
+	}
+}
+
+static void compute_complete(struct dmirror_hw_job *hw, int ret)
+{
+	job_complete(container_of(hw, struct dmirror_job, hw), ret);
+}
+
+/**
+ * dmirror_job_run() - have the compute engine do something, and wait for it
+ * @svm: the mirror
+ * @template: what to do; what it came to is written back here
+ * @end: where the request that the job is a part of ends, an address as
+ *	@template->addr is; one fault brings in all that is left of it
+ * @faults: counts the faults
+ *
+ * Context: may sleep; the caller holds a reference on the users of svm->mm.
+ * Return: 0 when the job is done; -ENOMEM; -EINTR on a fatal signal; or the
+ * error of dmirror_fault_range(), with the address in @template.
+ */
+int dmirror_job_run(struct dmirror_svm *svm, struct dmirror_hw_job *template,
+		    u64 end, u64 *faults)
+{
+	struct dmirror_job *job;
+	int ret;
+
+	job = job_alloc(svm, template, end);
+	if (!job)
+		return -ENOMEM;
+	job->hw.complete = compute_complete;
+	dmirror_hw_submit(&svm->dev->hw, &job->hw);
+	if (wait_for_completion_killable(&job->done)) {
+		dmirror_hw_cancel(&job->hw);
+		wait_for_completion(&job->done);
+	}
+
+	*template = job->hw;
+	*faults += job->faults;
+	ret = job->ret == -ECANCELED ? -EINTR : job->ret;
+	kfree(job);
+	return ret;
+}
+
+static void migrate_work(struct work_struct *work)
+{
+	struct dmirror_job *job = container_of(work, struct dmirror_job,
+					       hw.work);
+	struct dmirror_svm *svm = job->svm;
+	int ret = -ESRCH;
+
+	if (mmget_not_zero(svm->mm)) {
+		ret = dmirror_migrate_range(svm, job->target, job->hw.addr,
+					    job->hw.addr + job->hw.len,
+					    &job->stats);
+		mmput(svm->mm);
+	}
+	job->hw.fault_addr = job->stats.fault_addr;
+	job->hw.done = job->stats.moved;
+	/* Nobody can kill a worker: it was stopped. */
+	job_complete(job, ret == -EINTR ? -ECANCELED : ret);
+}
+
+/* Give the job a number and a place among those of the file. */
+static int job_add(struct dmirror_svm *svm, struct dmirror_job *job, u64 *id)
+{
+	int ret = -EBUSY;
+
+	spin_lock(&svm->jobs_lock);
+	if (svm->nr_jobs < JOBS_MAX) {
+		svm->nr_jobs++;
+		job->id = ++svm->last_job;
+		*id = job->id;
+		list_add_tail(&job->link, &svm->jobs);
+		ret = 0;
+	}
+	spin_unlock(&svm->jobs_lock);
+	return ret;
+}
+
+/**
+ * dmirror_job_submit() - have something done in the background
+ * @svm: the mirror
+ * @template: the compute job, or the range for a migration
+ * @target: of a migration, 0 for a compute job
+ * @eventfd: to signal when the job is complete, or NULL; the job takes it over
+ * @id: set to the number of the job
+ *
+ * Context: may sleep; the caller holds a reference on the users of svm->mm.
+ * Return: 0; -ENOMEM; -EBUSY if the file has too many jobs that nobody has
+ * waited for.
+ */
+int dmirror_job_submit(struct dmirror_svm *svm,
+		       const struct dmirror_hw_job *template,
+		       enum dmirror_target target, struct eventfd_ctx *eventfd,
+		       u64 *id)
+{
+	struct dmirror_job *job;
+	int ret = -ENOMEM;
+
+	job = job_alloc(svm, template, template->addr + template->len);
+	if (job) {
+		job->eventfd = eventfd;
+		job->target = target;
+		ret = job_add(svm, job, id);
+	}
+	if (ret) {
+		kfree(job);
+		if (eventfd)
+			eventfd_ctx_put(eventfd);
+		return ret;
+	}
+
+	/* From here on somebody who guesses the number may end the job. */
+	if (target) {
+		INIT_WORK(&job->hw.work, migrate_work);
+		queue_work(svm->dev->workers, &job->hw.work);
+	} else {
+		job->hw.complete = compute_complete;
+		dmirror_hw_submit(&svm->dev->hw, &job->hw);
+	}
+	return 0;
+}
+
+/* Take a job from the file; only one of several who wait for it gets it. */
+static struct dmirror_job *job_claim(struct dmirror_svm *svm, u64 id)
+{
+	struct dmirror_job *job, *found = NULL;
+
+	spin_lock(&svm->jobs_lock);
+	list_for_each_entry(job, &svm->jobs, link) {
+		if (job->id == id) {
+			list_del_init(&job->link);
+			found = job;
+			break;
+		}
+	}
+	spin_unlock(&svm->jobs_lock);
+	return found;
+}
+
+static void job_unclaim(struct dmirror_svm *svm, struct dmirror_job *job)
+{
+	spin_lock(&svm->jobs_lock);
+	list_add(&job->link, &svm->jobs);
+	spin_unlock(&svm->jobs_lock);
+}
+
+/**
+ * dmirror_job_wait() - wait for a job in the background to complete
+ * @svm: the mirror
+ * @id: number of the job
+ * @poll: do not wait
+ *
+ * Context: may sleep.
+ * Return: the job, to be ended by dmirror_job_finish(); -ENOENT if there is
+ * none of that number; -EAGAIN if it is not complete and @poll says so;
+ * -ERESTARTSYS on a signal.
+ */
+struct dmirror_job *dmirror_job_wait(struct dmirror_svm *svm, u64 id, bool poll)
+{
+	struct dmirror_job *job = job_claim(svm, id);
+	int ret = 0;
+
+	if (!job)
+		return ERR_PTR(-ENOENT);
+	if (!poll)
+		ret = wait_for_completion_interruptible(&job->done);
+	else if (!completion_done(&job->done))
+		ret = -EAGAIN;
+	if (!ret)
+		return job;
+	job_unclaim(svm, job);
+	return ERR_PTR(ret);
+}
+
+/**
+ * dmirror_job_finish() - forget a job that is complete
+ * @svm: the mirror
+ * @job: the job, from dmirror_job_wait(), which is freed
+ *
+ * Context: process context.
+ */
+void dmirror_job_finish(struct dmirror_svm *svm, struct dmirror_job *job)
+{
+	spin_lock(&svm->jobs_lock);
+	svm->nr_jobs--;
+	spin_unlock(&svm->jobs_lock);
+	kfree(job);
+}
+
+/**
+ * dmirror_jobs_cancel() - cancel what a mirror has in the background
+ * @svm: the mirror, of which nobody submits any more
+ *
+ * Context: may sleep, until all jobs are complete.
+ */
+void dmirror_jobs_cancel(struct dmirror_svm *svm)
+{
+	struct dmirror_job *job, *next;
+
+	WRITE_ONCE(svm->stopped, true);
+	list_for_each_entry(job, &svm->jobs, link)
+		if (!job->target)
+			dmirror_hw_cancel(&job->hw);
+	list_for_each_entry_safe(job, next, &svm->jobs, link) {
+		wait_for_completion(&job->done);
+		dmirror_job_finish(svm, job);
+	}
+	/* It may still be about to find that there is nothing to do. */
+	cancel_work_sync(&svm->fault_work);
+}

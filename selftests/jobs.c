@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Jobs in the background, and the faults of jobs: the fault buffer, duplicates,
+ * cancelling, and what is migrated on a fault.
+ * Documentation: drivers/dmirror/dmirror.rst.
+ */
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include "kselftest_harness.h"
+#include "dmirror_test.h"
+
+#define SEED		0x10b5
+#define JOBS_MAX	64
+#define STORM_THREADS	4
+#define STORM_ROUNDS	40
+
+FIXTURE(jobs)
+{
+	struct dm dm;
+	size_t len;
+	char *mem;
+	char dir[64];
+};
+
+FIXTURE_VARIANT(jobs)
+{
+	struct dm_backing backing;
+};
+
+FIXTURE_VARIANT_ADD(jobs, private_small)
+{
+	.backing = { DMIRROR_MEMORY_PRIVATE, false },
+};
+
+FIXTURE_VARIANT_ADD(jobs, private_thp)
+{
+	.backing = { DMIRROR_MEMORY_PRIVATE, true },
+};
+
+FIXTURE_VARIANT_ADD(jobs, coherent_small)
+{
+	.backing = { DMIRROR_MEMORY_COHERENT, false },
+};
+
+FIXTURE_VARIANT_ADD(jobs, coherent_thp)
+{
+	.backing = { DMIRROR_MEMORY_COHERENT, true },
+};
+
+/* Whether the device leaves faults in its buffer */
+static bool hold_faults(const char *dir, bool hold)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/hold_faults", dir);
+	return dm_knob(path, hold ? "1" : "0");
+}
+
+/* How many faults wait in the device's buffer */
+static long faults_waiting(const char *dir)
+{
+	char path[128], line[256];
+	unsigned long waiting;
+	long found = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/engines", dir);
+	f = fopen(path, "r");
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "compute faults %*u stalls %*u waiting %lu",
+			   &waiting) == 1)
+			found = waiting;
+	fclose(f);
+	return found;
+}
+
+static void await_faults(const char *dir, long count)
+{
+	while (faults_waiting(dir) < count)
+		dm_msleep(1);
+}
+
+FIXTURE_SETUP(jobs)
+{
+	const char *why = dm_setup(&self->dm, &variant->backing);
+
+	if (why)
+		SKIP(_exit(DM_SKIP_STATUS), "%s", why);
+	snprintf(self->dir, sizeof(self->dir),
+		 "/sys/kernel/debug/dmirror/dmirror%d", self->dm.device);
+	self->len = self->dm.len;
+	self->mem = dm_alloc(&self->dm, self->len, SEED);
+	ASSERT_NE(NULL, self->mem);
+}
+
+FIXTURE_TEARDOWN(jobs)
+{
+	hold_faults(self->dir, false);
+	dm_knob(DM_PARAM("device_fault_window"), "0");
+	munmap(self->mem, self->len);
+	close(self->dm.fd);
+}
+
+static bool all_words(const void *addr, size_t len, __u64 value)
+{
+	const __u64 *word = addr;
+	size_t i;
+
+	for (i = 0; i < len / sizeof(*word); i++)
+		if (word[i] != value)
+			return false;
+	return true;
+}
+
+/* Each kind of job does what the ioctl of its kind does. */
+TEST_F(jobs, each_kind)
+{
+	char *copy = dm_map(&self->dm, self->len);
+	struct dmirror_wait w;
+	__u64 job;
+
+	ASSERT_NE(NULL, copy);
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_MIGRATE, self->mem,
+			       self->len, DMIRROR_TARGET_DEVICE, -1, &job));
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+	EXPECT_EQ(0, w.error);
+	EXPECT_EQ(self->len, w.done);
+	EXPECT_EQ(0, w.stayed);
+	EXPECT_TRUE(dm_all(self->dm.fd, self->mem, self->len,
+			   DMIRROR_PLACE_LOCAL));
+
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_COPY, copy, self->len,
+			       (uintptr_t)self->mem, -1, &job));
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+	EXPECT_EQ(0, w.error);
+	EXPECT_EQ(self->len, w.done);
+	EXPECT_LE(1, w.faults);
+	EXPECT_EQ(0, dm_bad(copy, self->len, SEED));
+
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem,
+			       self->len, 0xabcd, -1, &job));
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+	EXPECT_EQ(0, w.error);
+	EXPECT_TRUE(all_words(self->mem, self->len, 0xabcd));
+
+	/* A job can be waited for once. */
+	EXPECT_EQ(-ENOENT, dm_wait_job(self->dm.fd, job, 0, &w));
+	EXPECT_EQ(-ENOENT, dm_wait_job(self->dm.fd, 0, 0, &w));
+	EXPECT_EQ(0, dm_bad(copy, self->len, SEED));
+	munmap(copy, self->len);
+}
+
+/* An eventfd says when the result can be had without waiting. */
+TEST_F(jobs, eventfd)
+{
+	int event = eventfd(0, 0);
+	struct dmirror_wait w;
+	__u64 job, count;
+
+	ASSERT_LE(0, event);
+	ASSERT_TRUE(hold_faults(self->dir, true));
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem,
+			       self->len, 7, event, &job));
+	EXPECT_EQ(-EAGAIN, dm_wait_job(self->dm.fd, job, DMIRROR_WAIT_POLL,
+				       &w));
+	ASSERT_TRUE(hold_faults(self->dir, false));
+	ASSERT_EQ(sizeof(count), read(event, &count, sizeof(count)));
+	EXPECT_EQ(1, count);
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, DMIRROR_WAIT_POLL, &w));
+	EXPECT_EQ(0, w.error);
+	EXPECT_TRUE(all_words(self->mem, self->len, 7));
+	close(event);
+}
+
+TEST_F(jobs, bad_arguments)
+{
+	int fd = self->dm.fd, pipes[2];
+	char *mem = self->mem;
+	struct dmirror_wait w;
+	__u64 job;
+
+	EXPECT_EQ(-EINVAL, dm_submit(fd, 0, mem, 8, 0, -1, &job));
+	EXPECT_EQ(-EINVAL, dm_submit(fd, 4, mem, 8, 0, -1, &job));
+	EXPECT_EQ(-EINVAL, dm_submit(fd, DMIRROR_JOB_FILL, mem, 0, 0, -1,
+				     &job));
+	EXPECT_EQ(-EINVAL, dm_submit(fd, DMIRROR_JOB_FILL, mem + 1, 8, 0, -1,
+				     &job));
+	EXPECT_EQ(-EINVAL, dm_submit(fd, DMIRROR_JOB_MIGRATE, mem,
+				     self->dm.page, 0, -1, &job));
+	EXPECT_EQ(-EINVAL, dm_submit(fd, DMIRROR_JOB_MIGRATE, mem,
+				     self->dm.page, 4, -1, &job));
+	EXPECT_EQ(-EINVAL, dm_submit(fd, DMIRROR_JOB_MIGRATE, mem + 8,
+				     self->dm.page, DMIRROR_TARGET_DEVICE, -1,
+				     &job));
+	EXPECT_EQ(-EINVAL, dm_submit(fd, DMIRROR_JOB_COPY, mem, 16,
+				     (uintptr_t)mem + 8, -1, &job));
+	EXPECT_EQ(-EOVERFLOW, dm_submit(fd, DMIRROR_JOB_COPY, mem, 16, ~0ULL,
+					-1, &job));
+	EXPECT_EQ(-EINVAL, dm_submit(fd, DMIRROR_JOB_FILL, mem, 8, 0, -2,
+				     &job));
+	ASSERT_EQ(0, pipe(pipes));
+	EXPECT_EQ(-EBADF, dm_submit(fd, DMIRROR_JOB_FILL, mem, 8, 0, pipes[0],
+				    &job));
+	close(pipes[0]);
+	EXPECT_EQ(-EBADF, dm_submit(fd, DMIRROR_JOB_FILL, mem, 8, 0, pipes[0],
+				    &job));
+	close(pipes[1]);
+	EXPECT_EQ(-EINVAL, dm_wait_job(fd, 1, 2, &w));
+	EXPECT_EQ(-ENOENT, dm_wait_job(fd, 1, 0, &w));
+	EXPECT_EQ(0, dm_bad(mem, self->len, SEED));
+}
+
+/* A job that runs into a hole says where, and what it did before. */
+TEST_F(jobs, fault_that_cannot_be_served)
+{
+	size_t half = self->len / 2;
+	struct dmirror_wait w;
+	__u64 job;
+
+	munmap(self->mem + half, half);
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem,
+			       self->len, 9, -1, &job));
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+	EXPECT_EQ(EFAULT, w.error);
+	EXPECT_EQ(half, w.done);
+	EXPECT_EQ((uintptr_t)self->mem + half, w.fault_addr);
+	EXPECT_TRUE(all_words(self->mem, half, 9));
+
+	mprotect(self->mem, half, PROT_READ);
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem, half,
+			       8, -1, &job));
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+	EXPECT_EQ(EPERM, w.error);
+	EXPECT_EQ((uintptr_t)self->mem, w.fault_addr);
+	EXPECT_TRUE(all_words(self->mem, half, 9));
+}
+
+/* More jobs than a file may have are refused; those that are waited for go. */
+TEST_F(jobs, limit)
+{
+	__u64 jobs[JOBS_MAX], job;
+	struct dmirror_wait w;
+	unsigned int i;
+
+	for (i = 0; i < JOBS_MAX; i++)
+		ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL,
+				       self->mem + i * 64, 64, i, -1,
+				       &jobs[i]));
+	EXPECT_EQ(-EBUSY, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem,
+				    64, i, -1, &job));
+	for (i = 0; i < JOBS_MAX; i++) {
+		ASSERT_EQ(0, dm_wait_job(self->dm.fd, jobs[i], 0, &w));
+		EXPECT_EQ(0, w.error);
+		EXPECT_TRUE(all_words(self->mem + i * 64, 64, i));
+	}
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem, 64, i,
+			       -1, &job));
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+}
+
+/* A full buffer stalls the engine: later all jobs are done, none is lost. */
+TEST_F(jobs, full_fault_buffer)
+{
+	int fds[] = { self->dm.fd, dm_open_number(self->dm.device) };
+	__u64 jobs[2][JOBS_MAX];
+	struct dmirror_wait w;
+	unsigned int i, f;
+
+	ASSERT_LE(0, fds[1]);
+	ASSERT_TRUE(hold_faults(self->dir, true));
+	for (f = 0; f < 2; f++)
+		for (i = 0; i < JOBS_MAX; i++)
+			ASSERT_EQ(0, dm_submit(fds[f], DMIRROR_JOB_FILL,
+					       self->mem + (f * JOBS_MAX + i) *
+					       64, 64, f * JOBS_MAX + i, -1,
+					       &jobs[f][i]));
+	await_faults(self->dir, JOBS_MAX);
+	EXPECT_EQ(JOBS_MAX, faults_waiting(self->dir));
+	EXPECT_EQ(-EAGAIN, dm_wait_job(fds[1], jobs[1][JOBS_MAX - 1],
+				       DMIRROR_WAIT_POLL, &w));
+
+	ASSERT_TRUE(hold_faults(self->dir, false));
+	for (f = 0; f < 2; f++)
+		for (i = 0; i < JOBS_MAX; i++) {
+			ASSERT_EQ(0, dm_wait_job(fds[f], jobs[f][i], 0, &w));
+			EXPECT_EQ(0, w.error);
+			EXPECT_TRUE(all_words(self->mem + (f * JOBS_MAX + i) *
+					      64, 64, f * JOBS_MAX + i));
+		}
+	EXPECT_EQ(0, faults_waiting(self->dir));
+	close(fds[1]);
+}
+
+/* Of many faults on one page in the buffer, one is served. */
+TEST_F(jobs, duplicates)
+{
+	char path[128];
+	__u64 jobs[8];
+	struct dmirror_wait w;
+	unsigned int i;
+	long before;
+
+	snprintf(path, sizeof(path), "%s/counters", self->dir);
+	ASSERT_TRUE(hold_faults(self->dir, true));
+	for (i = 0; i < ARRAY_SIZE(jobs); i++)
+		ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL,
+				       self->mem + i * 64, 64, i, -1,
+				       &jobs[i]));
+	await_faults(self->dir, ARRAY_SIZE(jobs));
+	before = dm_file_value(path, "device_faults");
+	ASSERT_TRUE(hold_faults(self->dir, false));
+	for (i = 0; i < ARRAY_SIZE(jobs); i++) {
+		ASSERT_EQ(0, dm_wait_job(self->dm.fd, jobs[i], 0, &w));
+		EXPECT_EQ(0, w.error);
+		EXPECT_TRUE(all_words(self->mem + i * 64, 64, i));
+	}
+	/* They may be taken out in more than one batch, but not one by one. */
+	EXPECT_GT(ARRAY_SIZE(jobs), dm_file_value(path, "device_faults") -
+				    before);
+	EXPECT_LT(0, dm_file_value(path, "duplicate_faults"));
+}
+
+/* Closing the file ends its jobs, also those whose faults nobody serves. */
+TEST_F(jobs, close_cancels)
+{
+	int fd = dm_open_number(self->dm.device), event = eventfd(0, 0);
+	__u64 job, count;
+	unsigned int i;
+
+	ASSERT_LE(0, fd);
+	ASSERT_TRUE(hold_faults(self->dir, true));
+	for (i = 0; i < JOBS_MAX; i++)
+		ASSERT_EQ(0, dm_submit(fd, DMIRROR_JOB_FILL, self->mem,
+				       self->len, 1, event, &job));
+	close(fd);
+	ASSERT_EQ(sizeof(count), read(event, &count, sizeof(count)));
+	EXPECT_EQ(JOBS_MAX, count);
+	EXPECT_EQ(0, faults_waiting(self->dir));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	close(event);
+}
+
+static void submit_and_end(const struct dm *dm, bool by_signal)
+{
+	int fd = dm_open_number(dm->device);
+	char *mem = dm_alloc(dm, dm->len, SEED);
+	unsigned int i;
+	__u64 job;
+
+	DM_CHECK(fd >= 0 && mem);
+	for (i = 0; i < 16; i++)
+		DM_CHECK(!dm_submit(fd, i & 1 ? DMIRROR_JOB_MIGRATE :
+				    DMIRROR_JOB_FILL, mem, dm->len,
+				    i & 2 ? DMIRROR_TARGET_SYSTEM :
+				    DMIRROR_TARGET_DEVICE, -1, &job));
+	if (by_signal)
+		kill(getpid(), SIGKILL);
+	_exit(0);
+}
+
+/* So does exit, however the process ends. */
+TEST_F(jobs, exit_with_jobs)
+{
+	struct dmirror_query before, after;
+	unsigned int i;
+	pid_t pid;
+
+	ASSERT_EQ(0, dm_query(self->dm.fd, &before));
+	for (i = 0; i < 16; i++) {
+		if (i == 8)
+			ASSERT_TRUE(hold_faults(self->dir, true));
+		pid = fork();
+		if (!pid)
+			submit_and_end(&self->dm, i & 1);
+		dm_wait(pid);
+	}
+	ASSERT_TRUE(hold_faults(self->dir, false));
+	EXPECT_EQ(0, faults_waiting(self->dir));
+	ASSERT_EQ(0, dm_query(self->dm.fd, &after));
+	EXPECT_EQ(before.memory_used, after.memory_used);
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* A process that waits for the device can be killed. */
+TEST_F(jobs, kill_who_waits)
+{
+	pid_t pid;
+
+	ASSERT_TRUE(hold_faults(self->dir, true));
+	pid = fork();
+	if (!pid) {
+		int fd = dm_open_number(self->dm.device);
+
+		dm_fill_device(fd, self->mem, self->len, 1);
+		_exit(1);
+	}
+	await_faults(self->dir, 1);
+	kill(pid, SIGKILL);
+	EXPECT_EQ(-SIGKILL, dm_wait(pid));
+	EXPECT_EQ(0, faults_waiting(self->dir));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* By policy a device fault brings the window around it, and nothing else. */
+TEST_F(jobs, migrate_on_fault)
+{
+	size_t window = 64 << 10, len = 2 * DM_HUGE;
+	char *mem = dm_alloc(&self->dm, len, SEED), *at;
+	struct dmirror_wait w;
+	__u64 job;
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_TRUE(dm_knob(DM_PARAM("device_fault_window"), "64"));
+	at = (char *)(((uintptr_t)mem + DM_HUGE) & ~(DM_HUGE - 1)) + 3 * window;
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, at + 5 * 4096, 8,
+			       5, -1, &job));
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+	EXPECT_EQ(0, w.error);
+	EXPECT_TRUE(dm_all(self->dm.fd, at, window, DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(window / self->dm.page,
+		  dm_count(self->dm.fd, mem, len, DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(5, dm_peek(at + 5 * 4096));
+
+	/* Not over the end of a mapping. */
+	munmap(at + window + 4 * 4096, mem + len - at - window - 4 * 4096);
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, at + window, 8,
+			       6, -1, &job));
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+	EXPECT_EQ(0, w.error);
+	EXPECT_TRUE(dm_all(self->dm.fd, at + window, 4 * 4096,
+			   DMIRROR_PLACE_LOCAL));
+
+	/* A window that is no power of two is refused. */
+	EXPECT_FALSE(dm_knob(DM_PARAM("device_fault_window"), "24"));
+	munmap(mem, at + window + 4 * 4096 - mem);
+}
+
+struct storm {
+	const struct dm *dm;
+	char *mem;
+	size_t len;
+	unsigned int index;
+	bool bad;
+	int stop;
+};
+
+/* Jobs on memory that comes and goes: they succeed or say where it was gone. */
+static void *storm_jobs(void *arg)
+{
+	struct storm *s = arg;
+	unsigned int seed = s->index + 1;
+	struct dmirror_wait w;
+	__u64 job;
+
+	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
+		size_t at = rand_r(&seed) % (s->len / 4096) * 4096;
+		size_t len = s->len - at;
+		int ret = dm_submit(s->dm->fd, DMIRROR_JOB_FILL, s->mem + at,
+				    len, s->index, -1, &job);
+
+		if (ret || dm_wait_job(s->dm->fd, job, 0, &w))
+			s->bad = true;
+		else if (w.error ? w.error != EFAULT : w.done != len)
+			s->bad = true;
+		else if (w.error && (w.fault_addr < (uintptr_t)s->mem + at ||
+				     w.fault_addr >= (uintptr_t)s->mem + s->len))
+			s->bad = true;
+	}
+	return NULL;
+}
+
+/* Rule 16: a fault storm of four threads against munmap comes to an end. */
+TEST_F_TIMEOUT(jobs, rule16_fault_storm_against_munmap, 120)
+{
+	struct storm storms[STORM_THREADS] = {};
+	pthread_t threads[STORM_THREADS];
+	size_t half = self->len / 2;
+	unsigned int i, round;
+
+	for (i = 0; i < STORM_THREADS; i++) {
+		storms[i] = (struct storm) {
+			.dm = &self->dm,
+			.mem = self->mem,
+			.len = self->len,
+			.index = i,
+		};
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, storm_jobs,
+					    &storms[i]));
+	}
+	for (round = 0; round < STORM_ROUNDS; round++) {
+		char *mem = self->mem + (round & 1) * half;
+
+		munmap(mem, half);
+		dm_msleep(1);
+		ASSERT_EQ(mem, mmap(mem, half, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+				    -1, 0));
+		if (round & 2)
+			dm_to_device(self->dm.fd, mem, half);
+	}
+	for (i = 0; i < STORM_THREADS; i++)
+		__atomic_store_n(&storms[i].stop, 1, __ATOMIC_RELAXED);
+	for (i = 0; i < STORM_THREADS; i++) {
+		pthread_join(threads[i], NULL);
+		EXPECT_FALSE(storms[i].bad);
+	}
+	EXPECT_EQ(0, dm_stuck(self->dm.fd, self->mem, self->len));
+}
+
+TEST_HARNESS_MAIN
