@@ -246,3 +246,32 @@ u64 dmirror_pt_lookup(const struct dmirror_pt *pt, u64 addr)
 	return entry + (addr & ((1ULL << level_shift(level)) - 1) & PAGE_MASK);
 }
 EXPORT_SYMBOL_IF_KUNIT(dmirror_pt_lookup);
+
+/**
+ * dmirror_pt_block_used() - is there anything in a block of addresses?
+ * @pt: the page table
+ * @addr: any virtual address in the block
+ *
+ * Context: the mirror's lock held.
+ * Return: true if any page of it is mapped. An empty table does not exist, so
+ * the entry that would point to it says so.
+ */
+bool dmirror_pt_block_used(const struct dmirror_pt *pt, u64 addr)
+{
+	const unsigned int leaf = DMIRROR_BLOCK_ORDER / DPT_BITS;
+	unsigned int level = DPT_LEVELS - 1;
+	u64 *table = pt->root;
+	u64 entry;
+
+	if (!table || addr >> DPT_VA_BITS)
+		return false;
+
+	for (; level > leaf; level--) {
+		entry = table[level_index(addr, level)];
+		if (!entry)
+			return false;
+		table = entry_table(entry);
+	}
+	return table[level_index(addr, level)];
+}
+EXPORT_SYMBOL_IF_KUNIT(dmirror_pt_block_used);

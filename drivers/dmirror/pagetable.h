@@ -64,5 +64,6 @@ int dmirror_pt_map(struct dmirror_pt *pt, u64 addr, unsigned int order,
 		   u64 dpte, struct dmirror_pt_stash *stash);
 void dmirror_pt_unmap(struct dmirror_pt *pt, u64 start, u64 last);
 u64 dmirror_pt_lookup(const struct dmirror_pt *pt, u64 addr);
+bool dmirror_pt_block_used(const struct dmirror_pt *pt, u64 addr);
 
 #endif /* DMIRROR_PAGETABLE_H */

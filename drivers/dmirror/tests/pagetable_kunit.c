@@ -407,6 +407,42 @@ static void unmap_of_everything(struct kunit *test)
 	expect_tables(test, 0);
 }
 
+static bool block_used(struct kunit *test, u64 addr)
+{
+	struct pt_test *t = test->priv;
+
+	return dmirror_pt_block_used(&t->pt, addr);
+}
+
+static void block_is_used_as_long_as_a_page_is(struct kunit *test)
+{
+	u64 block = SOMEWHERE + DMIRROR_BLOCK_SIZE;
+	u64 after = block + DMIRROR_BLOCK_SIZE;
+
+	KUNIT_EXPECT_FALSE(test, block_used(test, block));
+	KUNIT_EXPECT_FALSE(test, block_used(test, VA_END));
+
+	map_page(test, block);
+	map_page(test, after - PAGE_SIZE);
+	KUNIT_EXPECT_TRUE(test, block_used(test, block));
+	KUNIT_EXPECT_TRUE(test, block_used(test, after - 1));
+	KUNIT_EXPECT_FALSE(test, block_used(test, block - 1));
+	KUNIT_EXPECT_FALSE(test, block_used(test, after));
+	KUNIT_EXPECT_FALSE(test, block_used(test, block + BIT_ULL(39)));
+	unmap(test, block, block);
+	KUNIT_EXPECT_TRUE(test, block_used(test, block));
+	unmap(test, after - 1, after - 1);
+	KUNIT_EXPECT_FALSE(test, block_used(test, block));
+
+	map_block(test, block);
+	map_page(test, after);
+	KUNIT_EXPECT_TRUE(test, block_used(test, block + PAGE_SIZE));
+	unmap(test, block, block);
+	KUNIT_EXPECT_FALSE(test, block_used(test, block + PAGE_SIZE));
+	KUNIT_EXPECT_TRUE(test, block_used(test, after));
+	unmap(test, 0, ~0ULL);
+}
+
 static void last_page_of_the_address_space(struct kunit *test)
 {
 	u64 addr = VA_END - PAGE_SIZE;
@@ -741,6 +777,7 @@ static struct kunit_case pt_cases[] = {
 	KUNIT_CASE(unmap_of_nothing),
 	KUNIT_CASE(unmap_takes_blocks_whole),
 	KUNIT_CASE(unmap_of_everything),
+	KUNIT_CASE(block_is_used_as_long_as_a_page_is),
 	KUNIT_CASE(first_page_of_the_address_space),
 	KUNIT_CASE(last_page_of_the_address_space),
 	KUNIT_CASE(nothing_beyond_the_address_space),
