@@ -140,8 +140,7 @@ static int check_local(struct dmirror_svm *svm, u64 start, u64 end)
 	if (!pfns)
 		return -ENOMEM;
 	for (addr = start; addr < end && !ret; addr += nr * PAGE_SIZE) {
-		nr = min_t(u64, (end - addr) >> PAGE_SHIFT,
-			   DMIRROR_BLOCK_PAGES);
+		nr = (dmirror_block_end(addr, end) - addr) >> PAGE_SHIFT;
 		ret = dmirror_snapshot(svm, svm->dev, addr, nr, pfns, NULL);
 		for (i = 0; i < nr && !ret; i++)
 			if (!(pfns[i] & HMM_PFN_VALID) ||
@@ -254,8 +253,7 @@ static int hmm_snapshot(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
 	prots = (u8 *)(pfns + DMIRROR_BLOCK_PAGES);
 
 	for (addr = cmd->addr; addr < end; addr += nr * PAGE_SIZE) {
-		nr = min_t(u64, (end - addr) >> PAGE_SHIFT,
-			   DMIRROR_BLOCK_PAGES);
+		nr = (dmirror_block_end(addr, end) - addr) >> PAGE_SHIFT;
 		ret = dmirror_snapshot(svm, svm->dev, addr, nr, pfns, NULL);
 		if (ret)
 			break;
