@@ -9,6 +9,7 @@
  *	  folio locks, held by mm between migrate_vma_setup() and _finalize()
  *	    dmirror_svm.lock
  *	      dmirror_hw_engine.busy, for small copies
+ *	      the lock of dmirror_svm.chunks, a leaf
  *	dmirror_svm.jobs_lock, then the lock of the hardware's fault buffer
  *	dmirror_devmem.lock and dmirror_hw_engine.lock, leaves, taken with
  *	interrupts off
@@ -18,7 +19,9 @@
  * could reclaim, and nothing under it faults. dmirror_devmem.lock is taken when
  * a device folio is freed, under page table locks and from any context. No
  * lock of the driver is held across a migration, so that a CPU fault on device
- * memory needs none that its waiter could hold. svm.c teaches lockdep this.
+ * memory needs none that its waiter could hold. Nor is any held where a chunk
+ * is made or removed: the one may take mmap_lock, the other waits for
+ * invalidations. svm.c teaches lockdep this.
  */
 #ifndef DMIRROR_H
 #define DMIRROR_H
@@ -36,6 +39,7 @@
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
+#include <linux/xarray.h>
 
 #include <linux/dmirror.h>
 
@@ -178,10 +182,35 @@ struct dmirror_claim {
 };
 
 /**
+ * struct dmirror_chunk - a block of a mirrored address space that is watched
+ * @notifier: tells of every change of it
+ * @svm: the mirror
+ * @link: in the list of idle chunks, while it has no users and is to go
+ * @users: how many look at the block just now
+ * @collect: nothing of the block is mapped, and the chunk goes when it has no
+ *	users; changes under the lock of the mirror as well
+ *
+ * Exists while the device maps something in the block, and is gone soon after
+ * the program unmapped that. @link, @users and @collect are protected by the
+ * lock of dmirror_svm.chunks.
+ */
+struct dmirror_chunk {
+	struct mmu_interval_notifier notifier;
+	struct dmirror_svm *svm;
+	struct list_head link;
+	unsigned int users;
+	bool collect;
+};
+
+/**
  * struct dmirror_svm - a mirrored address space: one open file
  * @dev: the device that mirrors it
  * @mm: the address space; a reference on the structure, not on its contents
- * @notifier: tells of every change of it
+ * @chunks: what of it is watched, by number of block; its own lock protects it,
+ *	@idle, and what struct dmirror_chunk says
+ * @idle: chunks for @collector to remove
+ * @collector: removes them
+ * @notifiers: chunks that there are
  * @lock: held for writing to change the page table, for reading while the
  *	device's engines use what it maps
  * @pt: the device's page table, protected by @lock
@@ -199,7 +228,10 @@ struct dmirror_claim {
 struct dmirror_svm {
 	struct dmirror_device *dev;
 	struct mm_struct *mm;
-	struct mmu_interval_notifier notifier;
+	struct xarray chunks;
+	struct list_head idle;
+	struct work_struct collector;
+	atomic_t notifiers;
 	struct rw_semaphore lock;
 	struct dmirror_pt pt;
 	struct list_head claims;
@@ -316,6 +348,9 @@ extern const struct file_operations dmirror_hmm_fops;
 void dmirror_svm_teach_lockdep(void);
 struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev);
 void dmirror_svm_destroy(struct dmirror_svm *svm);
+struct dmirror_chunk *dmirror_chunk_get(struct dmirror_svm *svm, u64 addr);
+void dmirror_chunk_keep(struct dmirror_chunk *chunk);
+void dmirror_chunk_put(struct dmirror_chunk *chunk);
 
 /* fault.c */
 int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,

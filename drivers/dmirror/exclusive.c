@@ -24,8 +24,8 @@
  * One attempt. Returns 0 with the page mapped, -EAGAIN if the range changed
  * meanwhile, or what make_device_exclusive() answers.
  */
-static int try_exclusive(struct dmirror_svm *svm, u64 addr,
-			 struct dmirror_pt_stash *stash)
+static int claim_page(struct dmirror_svm *svm, struct dmirror_chunk *chunk,
+		      u64 addr, struct dmirror_pt_stash *stash)
 {
 	struct dmirror_claim claim = { .addr = addr };
 	struct folio *folio;
@@ -36,7 +36,7 @@ static int try_exclusive(struct dmirror_svm *svm, u64 addr,
 	list_add(&claim.link, &svm->claims);
 	up_write(&svm->lock);
 	/* Whoever told the mirror before that may still be at the page. */
-	mmu_interval_read_begin(&svm->notifier);
+	mmu_interval_read_begin(&chunk->notifier);
 
 	page = ERR_PTR(-EINTR);
 	if (!mmap_read_lock_killable(svm->mm)) {
@@ -47,16 +47,31 @@ static int try_exclusive(struct dmirror_svm *svm, u64 addr,
 	/* The CPU cannot take the page back before the folio is unlocked. */
 	down_write(&svm->lock);
 	list_del(&claim.link);
-	if (!IS_ERR(page) && !claim.lost)
+	if (!IS_ERR(page) && !claim.lost) {
+		dmirror_chunk_keep(chunk);
 		ret = dmirror_pt_map(&svm->pt, addr, 0,
 				     PFN_PHYS((u64)page_to_pfn(page)) |
 				     DPTE_SYSTEM | DPTE_WRITE | DPTE_ATOMIC,
 				     stash);
+	}
 	up_write(&svm->lock);
 	if (IS_ERR(page))
 		return PTR_ERR(page);
 	folio_unlock(folio);
 	folio_put(folio);
+	return ret;
+}
+
+static int try_exclusive(struct dmirror_svm *svm, u64 addr,
+			 struct dmirror_pt_stash *stash)
+{
+	struct dmirror_chunk *chunk = dmirror_chunk_get(svm, addr);
+	int ret;
+
+	if (IS_ERR(chunk))
+		return PTR_ERR(chunk);
+	ret = claim_page(svm, chunk, addr, stash);
+	dmirror_chunk_put(chunk);
 	return ret;
 }
 

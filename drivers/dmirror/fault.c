@@ -7,8 +7,8 @@
  * to the mirror that it is of, so that one program's slow fault is not another
  * program's; serve_faults() serves a mirror's, and replays or ends the jobs.
  *
- * There is one loop around hmm_range_fault() in this driver, range_acquire(),
- * and one place that writes entries of the device's page table for ordinary
+ * There is one loop around hmm_range_fault() in this driver, range_lock(), and
+ * one place that writes entries of the device's page table for ordinary
  * memory, map_batch(). Migration does not map what it moved; the next access
  * faults it in here, where the notifier's sequence says whether the answer is
  * still true.
@@ -102,19 +102,13 @@ static void fix_first_block(struct hmm_range *range)
 	}
 }
 
-/*
- * Read the CPU's page table and, as range->default_flags say, fault pages in.
- * Returns 0 with svm->lock held for writing: the answer is then current, and
- * stays so until the lock is given up. Never gives up for a lost race, only
- * for a fatal signal.
- */
-static int range_acquire(struct dmirror_svm *svm, struct hmm_range *range)
+/* The loop of range_acquire(), for a range with a notifier. */
+static int range_lock(struct dmirror_svm *svm, struct hmm_range *range)
 {
 	unsigned long npages = (range->end - range->start) >> PAGE_SHIFT;
 	bool again;
 	int ret;
 
-	range->notifier = &svm->notifier;
 	for (;; cond_resched()) {
 		if (dmirror_svm_stopped(svm))
 			return -EINTR;
@@ -147,6 +141,37 @@ static int range_acquire(struct dmirror_svm *svm, struct hmm_range *range)
 retry:
 		atomic64_inc(&svm->dev->counters.retries);
 	}
+}
+
+static struct dmirror_chunk *range_chunk(const struct hmm_range *range)
+{
+	return container_of(range->notifier, struct dmirror_chunk, notifier);
+}
+
+/*
+ * Read the CPU's page table and, as range->default_flags say, fault pages in.
+ * The range lies within one block. Returns 0 with svm->lock held for writing:
+ * the answer is then current, and stays so until range_release(). Never gives
+ * up for a lost race, only for a fatal signal.
+ */
+static int range_acquire(struct dmirror_svm *svm, struct hmm_range *range)
+{
+	struct dmirror_chunk *chunk = dmirror_chunk_get(svm, range->start);
+	int ret;
+
+	if (IS_ERR(chunk))
+		return PTR_ERR(chunk);
+	range->notifier = &chunk->notifier;
+	ret = range_lock(svm, range);
+	if (ret)
+		dmirror_chunk_put(chunk);
+	return ret;
+}
+
+static void range_release(struct dmirror_svm *svm, struct hmm_range *range)
+{
+	up_write(&svm->lock);
+	dmirror_chunk_put(range_chunk(range));
 }
 
 /*
@@ -239,8 +264,9 @@ static int fault_batch(struct dmirror_svm *svm, unsigned long *pfns,
 
 	ret = range_acquire(svm, &range);
 	if (!ret) {
+		dmirror_chunk_keep(range_chunk(&range));
 		ret = map_batch(svm, &range, stash);
-		up_write(&svm->lock);
+		range_release(svm, &range);
 	}
 	atomic64_inc(&svm->dev->counters.device_faults);
 	atomic64_inc(&svm->nr_faults);
@@ -308,14 +334,17 @@ int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
  * @svm: the mirror
  * @owner: the device whose private pages are to be told from holes
  * @start: first address, page aligned
- * @nr: number of pages, no more than DMIRROR_BLOCK_PAGES
+ * @nr: number of pages, all in one block
  * @pfns: filled with what hmm_range_fault() says, @nr entries
  * @dptes: filled with the device's entries for the same pages; may be NULL
+ *
+ * Looking does not make the device a user of the memory: a chunk that was made
+ * for this is gone when it returns.
  *
  * Context: may sleep and take mmap_lock; the caller holds a reference on the
  * users of svm->mm. The pages may be gone when it returns: look at their pfns
  * only, by dmirror_pfn_device(), and not at their struct pages.
- * Return: 0, or -EINTR on a fatal signal.
+ * Return: 0; -ENOMEM; -EINTR on a fatal signal.
  */
 int dmirror_snapshot(struct dmirror_svm *svm, struct dmirror_device *owner,
 		     u64 start, unsigned long nr, unsigned long *pfns,
@@ -335,7 +364,7 @@ int dmirror_snapshot(struct dmirror_svm *svm, struct dmirror_device *owner,
 		return ret;
 	for (i = 0; dptes && i < nr; i++)
 		dptes[i] = dmirror_pt_lookup(&svm->pt, start + i * PAGE_SIZE);
-	up_write(&svm->lock);
+	range_release(svm, &range);
 	return 0;
 }
 

@@ -620,6 +620,8 @@ void dmirror_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "dmirror-faults:\t%lld\n", atomic64_read(&svm->nr_faults));
 	seq_printf(m, "dmirror-invalidations:\t%lld\n",
 		   atomic64_read(&svm->invalidations));
+	seq_printf(m, "dmirror-notifiers:\t%d\n",
+		   atomic_read(&svm->notifiers));
 }
 
 const struct file_operations dmirror_fops = {
