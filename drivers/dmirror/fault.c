@@ -5,7 +5,8 @@
  * A job of the compute engine that finds something not mapped is put into the
  * device's fault buffer. dmirror_fault_work() empties that and hands each fault
  * to the mirror that it is of, so that one program's slow fault is not another
- * program's; serve_faults() serves a mirror's, and replays or ends the jobs.
+ * program's. dmirror_serve_faults() serves a mirror's, and replays or ends the
+ * jobs.
  *
  * There is one loop around hmm_range_fault() in this driver, range_lock(), and
  * one place that writes entries of the device's page table for ordinary
