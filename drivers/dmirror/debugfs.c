@@ -59,6 +59,7 @@ static int counters_show(struct seq_file *m, void *unused)
 	show(m, "to_system", &counters->to_system);
 	show(m, "evicted", &counters->evicted);
 	show(m, "refaults", &counters->refaults);
+	show(m, "from_peers", &counters->from_peers);
 	show(m, "cpu_faults", &counters->cpu_faults);
 	show(m, "device_faults", &counters->device_faults);
 	show(m, "duplicate_faults", &counters->duplicate_faults);

@@ -176,6 +176,27 @@ u64 dmirror_page_offset(const struct page *page)
 }
 
 /**
+ * dmirror_bus_addr() - how a device's engines reach a page
+ * @dev: the device
+ * @page: any page of memory
+ *
+ * Context: as for dmirror_page_device().
+ * Return: the address, as hw.h defines it. Memory of another device that the
+ * CPU can address is system memory to this one.
+ */
+u64 dmirror_bus_addr(const struct dmirror_device *dev, const struct page *page)
+{
+	struct dmirror_device *owner = dmirror_page_device(page);
+
+	if (owner == dev)
+		return dmirror_page_offset(page);
+	if (owner && owner->type == DMIRROR_MEMORY_PRIVATE)
+		return dmirror_page_offset(page) | DMIRROR_HW_PEER |
+		       (u64)owner->id << DMIRROR_HW_PEER_SHIFT;
+	return PFN_PHYS((u64)page_to_pfn(page)) | DMIRROR_HW_SYSTEM;
+}
+
+/**
  * dmirror_devmem_alloc() - allocate device memory as the target of a migration
  * @dev: the device
  * @order: 0, or DMIRROR_BLOCK_ORDER for a large folio
@@ -426,7 +447,7 @@ static int claim_range(struct dmirror_device *dev, u64 start, u64 size)
 	pagemap->range.end = res->end;
 	pagemap->nr_range = 1;
 	pagemap->ops = &dmirror_pagemap_ops;
-	pagemap->owner = dev;
+	pagemap->owner = dev->owner;
 	return 0;
 }
 

@@ -58,6 +58,7 @@ struct seq_file;
  * @to_system: bytes migrated from it
  * @evicted: bytes of @to_system that went by eviction
  * @refaults: bytes of @to_device that had been evicted before
+ * @from_peers: bytes of @to_device that came straight from another device
  * @cpu_faults: CPU faults on device memory
  * @device_faults: batches of mirrored memory faulted in for the device
  * @retries: batches that raced with an invalidation and were done again
@@ -72,6 +73,7 @@ struct dmirror_counters {
 	atomic64_t to_system;
 	atomic64_t evicted;
 	atomic64_t refaults;
+	atomic64_t from_peers;
 	atomic64_t cpu_faults;
 	atomic64_t device_faults;
 	atomic64_t retries;
@@ -138,6 +140,8 @@ struct dmirror_devmem {
  * struct dmirror_device - one device
  * @id: the number in the names of its nodes
  * @type: kind of memory
+ * @owner: what mm knows the owner of its memory by: the device, or the
+ *	interconnect, whose devices are to see each other's memory
  * @hw: the hardware
  * @devmem: its memory
  * @counters: what it has done
@@ -155,6 +159,7 @@ struct dmirror_devmem {
 struct dmirror_device {
 	unsigned int id;
 	enum dmirror_memory_type type;
+	void *owner;
 	struct dmirror_hw hw;
 	struct dmirror_devmem devmem;
 	struct dmirror_counters counters;
@@ -221,6 +226,7 @@ struct dmirror_chunk {
  * @jobs: in the background, complete or not
  * @nr_jobs: how many, with those that somebody waits for
  * @last_job: number of the last one
+ * @through_system: memory on another device may be migrated by way of the system
  * @stopped: the file is being closed: whoever works for it is to stop
  * @nr_faults: batches faulted in for the device
  * @invalidations: notifier callbacks
@@ -242,6 +248,7 @@ struct dmirror_svm {
 	struct list_head jobs;
 	unsigned int nr_jobs;
 	u64 last_job;
+	bool through_system;
 	bool stopped;
 	atomic64_t nr_faults;
 	atomic64_t invalidations;
@@ -414,6 +421,7 @@ bool dmirror_devmem_fail_once(struct dmirror_devmem *devmem);
 struct dmirror_device *dmirror_page_device(const struct page *page);
 struct dmirror_device *dmirror_pfn_device(unsigned long pfn);
 u64 dmirror_page_offset(const struct page *page);
+u64 dmirror_bus_addr(const struct dmirror_device *dev, const struct page *page);
 #if IS_ENABLED(CONFIG_KUNIT)
 int dmirror_blocks_init(struct dmirror_devmem *devmem, u64 size);
 void dmirror_blocks_free(struct dmirror_devmem *devmem);

@@ -151,7 +151,7 @@ static bool is_local(struct dmirror_svm *svm, u64 addr)
 	down_read(&svm->lock);
 	dpte = dmirror_pt_lookup(&svm->pt, addr);
 	up_read(&svm->lock);
-	return dpte && !(dpte & DPTE_SYSTEM);
+	return dpte && !(dpte & (DPTE_SYSTEM | DPTE_PEER));
 }
 
 /**

@@ -196,12 +196,13 @@ static void mark_dirty(struct page *page)
 static u64 make_dpte(struct dmirror_svm *svm, unsigned long hmm_pfn, bool write)
 {
 	struct page *page = hmm_pfn_to_page(hmm_pfn);
-	u64 dpte;
+	u64 bus = dmirror_bus_addr(svm->dev, page);
+	u64 dpte = bus & ~(DMIRROR_HW_SYSTEM | DMIRROR_HW_PEER);
 
-	if (dmirror_page_device(page) == svm->dev)
-		dpte = dmirror_page_offset(page);
-	else
-		dpte = PFN_PHYS((u64)page_to_pfn(page)) | DPTE_SYSTEM;
+	if (bus & DMIRROR_HW_SYSTEM)
+		dpte |= DPTE_SYSTEM;
+	if (bus & DMIRROR_HW_PEER)
+		dpte |= DPTE_PEER;
 	if (write) {
 		mark_dirty(page);
 		dpte |= DPTE_WRITE;
@@ -237,8 +238,8 @@ static int map_batch(struct dmirror_svm *svm, const struct hmm_range *range,
 		if (ret)
 			return ret;
 
-		dpte &= DMIRROR_BLOCK_MASK | DPTE_SYSTEM;
-		if (!(dpte & DPTE_SYSTEM) && dpte != touched)
+		dpte &= DMIRROR_BLOCK_MASK | DPTE_SYSTEM | DPTE_PEER;
+		if (!(dpte & (DPTE_SYSTEM | DPTE_PEER)) && dpte != touched)
 			dmirror_devmem_touch(&svm->dev->devmem, dpte);
 		touched = dpte;
 	}
@@ -255,7 +256,7 @@ static int fault_batch(struct dmirror_svm *svm, unsigned long *pfns,
 		.hmm_pfns	   = pfns,
 		.default_flags	   = HMM_PFN_REQ_FAULT |
 				     (write ? HMM_PFN_REQ_WRITE : 0),
-		.dev_private_owner = svm->dev,
+		.dev_private_owner = svm->dev->owner,
 	};
 	int ret;
 
@@ -355,7 +356,7 @@ int dmirror_snapshot(struct dmirror_svm *svm, struct dmirror_device *owner,
 		.start		   = start,
 		.end		   = start + nr * PAGE_SIZE,
 		.hmm_pfns	   = pfns,
-		.dev_private_owner = owner,
+		.dev_private_owner = owner->owner,
 	};
 	unsigned long i;
 	int ret;

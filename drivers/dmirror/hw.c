@@ -203,6 +203,11 @@ static void *bus_map(struct dmirror_hw *hw, u64 addr)
 		return kmap_local_page(pfn_to_page(PHYS_PFN(addr))) +
 		       offset_in_page(addr);
 	}
+	if (addr & DMIRROR_HW_PEER) {
+		addr &= ~DMIRROR_HW_PEER;
+		hw = hw->link->members[addr >> DMIRROR_HW_PEER_SHIFT];
+		addr &= BIT_ULL(DMIRROR_HW_PEER_SHIFT) - 1;
+	}
 	return local_memory(hw, addr);
 }
 
@@ -416,7 +421,7 @@ static bool translate(const struct dmirror_pt *pt, struct dmirror_hw_job *job,
 	u64 dpte = dmirror_pt_lookup(pt, addr);
 
 	/* An atomic operation needs exclusivity only outside of the device. */
-	if (!(dpte & DPTE_SYSTEM))
+	if (!(dpte & (DPTE_SYSTEM | DPTE_PEER)))
 		need &= ~DPTE_ATOMIC;
 
 	if ((dpte & need) != need) {
@@ -428,6 +433,8 @@ static bool translate(const struct dmirror_pt *pt, struct dmirror_hw_job *job,
 	*bus = (dpte & DPTE_ADDR_MASK & PAGE_MASK) + offset_in_page(addr);
 	if (dpte & DPTE_SYSTEM)
 		*bus |= DMIRROR_HW_SYSTEM;
+	if (dpte & DPTE_PEER)
+		*bus |= DMIRROR_HW_PEER;
 	return true;
 }
 

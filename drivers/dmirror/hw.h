@@ -21,9 +21,13 @@ struct dmirror_pt;
 
 /*
  * An address as the device's engines take it: an offset in the device's own
- * memory, or a bus address with DMIRROR_HW_SYSTEM set. As a source, the
- * address DMIRROR_HW_ZERO reads as zeroes.
+ * memory, a bus address with DMIRROR_HW_SYSTEM set, or an offset in the memory
+ * of another device on the interconnect, with DMIRROR_HW_PEER and that device's
+ * number set. As a source, the address DMIRROR_HW_ZERO reads as zeroes.
  */
+#define DMIRROR_HW_PEER_SHIFT	48
+#define DMIRROR_HW_PEERS_MAX	256
+#define DMIRROR_HW_PEER		BIT_ULL(61)
 #define DMIRROR_HW_SYSTEM	BIT_ULL(62)
 #define DMIRROR_HW_ZERO		BIT_ULL(63)
 
@@ -87,12 +91,21 @@ struct dmirror_hw_faults {
 };
 
 /**
+ * struct dmirror_hw_link - an interconnect
+ * @members: the devices on it, by number; set while nobody uses it
+ */
+struct dmirror_hw_link {
+	struct dmirror_hw *members[DMIRROR_HW_PEERS_MAX];
+};
+
+/**
  * struct dmirror_hw - one device's hardware
  * @id: of the device
  * @engines: the copy engines, @nr_engines of them
  * @nr_engines: how many
  * @next_engine: where to look for an idle one
  * @jobs: memory for copy jobs, so that a submission never fails
+ * @link: the interconnect that the device is on, or NULL
  * @compute: the compute engine
  * @faults: what its jobs found not to be mapped
  * @size: bytes of device memory
@@ -106,6 +119,7 @@ struct dmirror_hw {
 	unsigned int nr_engines;
 	atomic_t next_engine;
 	mempool_t *jobs;
+	struct dmirror_hw_link *link;
 	struct workqueue_struct *compute;
 	struct dmirror_hw_faults faults;
 	u64 size;

@@ -581,6 +581,7 @@ static int dmirror_open(struct inode *inode, struct file *file)
 
 	if (IS_ERR(svm))
 		return PTR_ERR(svm);
+	svm->through_system = true;
 	file->private_data = svm;
 	return 0;
 }

@@ -104,6 +104,12 @@ module_param(copy_engines, uint, 0444);
 MODULE_PARM_DESC(copy_engines,
 		 "Copy engines of each device, 1 to 8 (default 2)");
 
+static bool interconnect;
+module_param(interconnect, bool, 0444);
+MODULE_PARM_DESC(interconnect,
+		 "The devices reach each other's memory, and migrate straight to each other (default N)");
+
+static struct dmirror_hw_link hw_link;
 static struct dmirror_device *devices[MAX_PRIVATE + MAX_COHERENT];
 static unsigned int nr_devices;
 
@@ -274,6 +280,12 @@ static int add_device(enum dmirror_memory_type type, u64 start, u64 size)
 		return -ENOMEM;
 	dev->id = nr_devices;
 	dev->hw.id = dev->id;
+	dev->owner = dev;
+	if (interconnect) {
+		dev->owner = &hw_link;
+		dev->hw.link = &hw_link;
+		hw_link.members[dev->id] = &dev->hw;
+	}
 	dev->type = type;
 	snprintf(dev->name, sizeof(dev->name), "dmirror%u", dev->id);
 

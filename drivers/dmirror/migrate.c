@@ -39,8 +39,8 @@
 #define EVICT_FRUITLESS_MAX	200
 #define EVICT_PAUSE_MS		5
 
-/* How often a batch evicts and tries again: others may be quicker. */
-#define EVICT_RETRIES_MAX	4
+/* How often a batch is tried again: others may be quicker to take the room. */
+#define MIGRATE_RETRIES_MAX	4
 
 /* How often, and each time how long, it waits for memory to be old enough. */
 #define EVICT_WAITS_MAX		3
@@ -159,11 +159,7 @@ static struct page *source_page(const struct migration *m, unsigned long head,
 
 static u64 device_addr(const struct migration *m, const struct page *page)
 {
-	if (!page)
-		return DMIRROR_HW_ZERO;
-	if (dmirror_page_device(page) == m->dev)
-		return dmirror_page_offset(page);
-	return PFN_PHYS((u64)page_to_pfn(page)) | DMIRROR_HW_SYSTEM;
+	return page ? dmirror_bus_addr(m->dev, page) : DMIRROR_HW_ZERO;
 }
 
 /*
@@ -305,15 +301,20 @@ static void place_split(struct migration *m, unsigned long head)
 	memset(m->fates + head, FATE_NO_MEMORY, DMIRROR_BLOCK_PAGES);
 }
 
-/* Whether a collected page is one that this migration is about. */
+/*
+ * Whether a collected page is one that this migration is about. On an
+ * interconnect mm collects memory of all devices, for it has one owner.
+ */
 static enum fate screen(const struct migration *m, unsigned long i)
 {
 	struct page *page = migrate_pfn_to_page(m->args.src[i]);
+	bool local;
 
 	if (m->target == DMIRROR_TARGET_STAY)
 		return FATE_RESIDENT;
-	if (m->target == DMIRROR_TARGET_SYSTEM)
-		return page ? FATE_COLLECTED : FATE_RESIDENT;
+	local = page && dmirror_page_device(page) == m->dev;
+	if (local != (m->target == DMIRROR_TARGET_SYSTEM))
+		return FATE_RESIDENT;
 	if (page && !PageAnon(page))
 		return FATE_UNSUPPORTED;
 	return FATE_COLLECTED;
@@ -434,25 +435,33 @@ static unsigned long count_fates(const struct migration *m, enum fate fate)
 	return count;
 }
 
-/* Evicted pages that come back say how much the device is too small. */
-static void count_refaults(struct migration *m)
+/*
+ * Evicted pages that come back say how much the device is too small. What
+ * comes from another device was never in system memory in between.
+ */
+static void count_origins(struct migration *m)
 {
+	struct dmirror_counters *counters = &m->dev->counters;
 	struct dmirror_devmem *devmem = &m->dev->devmem;
 	unsigned long i, nr;
 
 	for (i = 0; i < m->npages; i += nr) {
-		struct page *page = migrate_pfn_to_page(m->args.src[i]);
+		struct page *src = migrate_pfn_to_page(m->args.src[i]);
 		struct page *dst = migrate_pfn_to_page(m->args.dst[i]);
+		u64 bytes;
 
 		nr = entry_pages(m->args.dst[i]);
-		if (m->fates[i] != FATE_MOVED)
+		bytes = nr * PAGE_SIZE;
+		if (m->fates[i] != FATE_MOVED || !src)
 			continue;
 		if (!m->args.vma)
 			dmirror_devmem_note_evicted(devmem, page_to_pfn(dst));
-		else if (m->target == DMIRROR_TARGET_DEVICE && page &&
-			 dmirror_devmem_refaulted(devmem, page_to_pfn(page)))
-			atomic64_add(nr * PAGE_SIZE,
-				     &m->dev->counters.refaults);
+		else if (m->target != DMIRROR_TARGET_DEVICE)
+			continue;
+		else if (dmirror_pfn_device(page_to_pfn(src)))
+			atomic64_add(bytes, &counters->from_peers);
+		else if (dmirror_devmem_refaulted(devmem, page_to_pfn(src)))
+			atomic64_add(bytes, &counters->refaults);
 	}
 }
 
@@ -497,8 +506,9 @@ static void migration_run(struct migration *m)
 	else
 		migrate_device_finalize(m->args.src, m->args.dst, m->npages);
 	phase_done(m, PHASE_FINALIZE);
-	if (atomic64_read(&m->dev->counters.evicted) || !m->args.vma)
-		count_refaults(m);
+	if (atomic64_read(&m->dev->counters.evicted) || !m->args.vma ||
+	    m->dev->hw.link)
+		count_origins(m);
 	migration_count(m);
 }
 
@@ -513,6 +523,9 @@ static unsigned long select_source(const struct dmirror_device *dev,
 		select |= dev->type == DMIRROR_MEMORY_COHERENT ?
 			  MIGRATE_VMA_SELECT_DEVICE_COHERENT :
 			  MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
+	if (target == DMIRROR_TARGET_DEVICE && dev->hw.link)
+		select |= MIGRATE_VMA_SELECT_DEVICE_PRIVATE |
+			  MIGRATE_VMA_SELECT_DEVICE_COHERENT;
 	if (dmirror_has_large_folios(dev))
 		select |= MIGRATE_VMA_SELECT_COMPOUND;
 	return select;
@@ -544,7 +557,7 @@ static int migrate_batch(struct migration *m, struct vm_area_struct *vma,
 	m->args.vma = vma;
 	m->args.start = start;
 	m->args.end = end;
-	m->args.pgmap_owner = m->dev;
+	m->args.pgmap_owner = m->dev->owner;
 	m->args.flags = select_source(m->dev, m->target);
 	m->args.fault_page = fault_page;
 	m->anon = vma_is_anonymous(vma);
@@ -641,44 +654,95 @@ unlock:
 	return ret;
 }
 
-/*
- * Evict for what did not fit, without mmap_lock and any lock of a mirror, and
- * remember what did. False if nothing could be evicted, or everything fitted.
- */
-static bool make_room(struct migration *m, unsigned long *moved)
+/* Before the batch is run again: what it has done, and is not done again. */
+static void remember_moved(const struct migration *m, unsigned long *moved)
 {
-	unsigned long i, wanted = 0;
+	unsigned long i;
 
-	if (m->target != DMIRROR_TARGET_DEVICE || !m->full)
-		return false;
-	for (i = 0; i < m->npages; i++) {
+	for (i = 0; i < m->npages; i++)
 		if (m->fates[i] == FATE_MOVED)
 			__set_bit(i, moved);
-		wanted += m->fates[i] == FATE_NO_MEMORY;
-	}
-	return wanted && dmirror_evict_some(m->dev, wanted);
 }
 
-/* A batch, with eviction as needed. *addr moves on by what was looked at. */
+/*
+ * Evict for what did not fit, without mmap_lock and any lock of a mirror. False
+ * if nothing could be evicted, or everything fitted.
+ */
+static bool make_room(struct migration *m)
+{
+	unsigned long wanted = count_fates(m, FATE_NO_MEMORY);
+
+	return m->target == DMIRROR_TARGET_DEVICE && m->full && wanted &&
+	       dmirror_evict_some(m->dev, wanted);
+}
+
+/*
+ * Memory that other devices have, and that no interconnect leads to, comes by
+ * way of system memory. Called when some of the batch has stayed; it then is
+ * run again, whatever this could do. The batch's arrays are used for this.
+ */
+static void fetch_from_others(struct dmirror_svm *svm, u64 addr, u64 end,
+			      struct dmirror_batch *batch)
+{
+	struct dmirror_migrate_stats stats = {};
+	struct dmirror_device *dev;
+	struct migration m;
+	unsigned int i;
+	u64 stop;
+
+	for (i = 0; i < dmirror_device_count(); i++) {
+		dev = dmirror_device_get(i);
+		if (dev->owner == svm->dev->owner)
+			continue;
+		stop = end;
+		migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, batch);
+		if (migrate_attempt(svm, &m, addr, &stop, &stats))
+			return;
+	}
+}
+
+/* Whether a part of the batch stayed that another device may have. */
+static bool is_elsewhere(struct dmirror_svm *svm, struct migration *m)
+{
+	if (m->target != DMIRROR_TARGET_DEVICE || !svm->through_system)
+		return false;
+	explain(svm, m);
+	return count_fates(m, FATE_BUSY);
+}
+
+/*
+ * A batch, with eviction and a way round as needed. *addr moves on by what was
+ * looked at.
+ */
 static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
 			u64 *addr, u64 range_end, struct dmirror_batch *batch,
 			struct dmirror_migrate_stats *stats)
 {
 	unsigned long entries = 0, i;
-	unsigned int tries = 0;
+	bool fetched = false;
+	unsigned int tries;
 	struct migration m;
 	u64 end;
 	int ret;
 
 	bitmap_zero(batch->moved, DMIRROR_BLOCK_PAGES);
-	do {
+	for (tries = 0; ; tries++) {
 		end = range_end;
 		migration_init(&m, svm->dev, target, batch);
 		ret = migrate_attempt(svm, &m, *addr, &end, stats);
 		if (ret)
 			return ret;
 		entries += m.entries;
-	} while (tries++ < EVICT_RETRIES_MAX && make_room(&m, batch->moved));
+		remember_moved(&m, batch->moved);
+		if (tries == MIGRATE_RETRIES_MAX)
+			break;
+		if (make_room(&m))
+			continue;
+		if (fetched || !is_elsewhere(svm, &m))
+			break;
+		fetch_from_others(svm, *addr, end, batch);
+		fetched = true;
+	}
 
 	explain(svm, &m);
 	for_each_set_bit(i, batch->moved, m.npages)

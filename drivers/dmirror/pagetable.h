@@ -22,13 +22,15 @@
 /*
  * A device page table entry: flags and an address as the device sees it, never
  * a pointer to a struct page. Without DPTE_SYSTEM the address is an offset in
- * the device's own memory, with it the bus address of system memory.
+ * the device's own memory, with it the bus address of system memory; with
+ * DPTE_PEER it is an offset in another device's memory, below that one's number.
  */
 #define DPTE_VALID		BIT_ULL(0)
 #define DPTE_WRITE		BIT_ULL(1)
 #define DPTE_ATOMIC		BIT_ULL(2)	/* device-exclusive */
 #define DPTE_SYSTEM		BIT_ULL(3)
 #define DPTE_TABLE		BIT_ULL(4)	/* address of the next level */
+#define DPTE_PEER		BIT_ULL(5)
 #define DPTE_ADDR_MASK		(BIT_ULL(62) - PAGE_SIZE)
 
 #define DPT_BITS		(PAGE_SHIFT - 3)

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Two devices and one range: from one's memory to the other's, straight where
+ * the driver was loaded with interconnect=1, by way of the system where not.
+ * Documentation: drivers/dmirror/dmirror.rst.
+ */
+#include "kselftest_harness.h"
+#include "dmirror_test.h"
+
+#define SEED		0xbeef
+#define RACE_ROUNDS	30
+
+FIXTURE(peers)
+{
+	struct dm dm;
+	size_t len;
+	char *mem;
+	char *buf;
+	int fds[2];
+	int devices[2];
+	bool linked;
+};
+
+FIXTURE_VARIANT(peers)
+{
+	struct dm_backing backing;
+	unsigned int other_type;
+};
+
+FIXTURE_VARIANT_ADD(peers, private_small)
+{
+	.backing = { DMIRROR_MEMORY_PRIVATE, false },
+	.other_type = DMIRROR_MEMORY_PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(peers, private_thp)
+{
+	.backing = { DMIRROR_MEMORY_PRIVATE, true },
+	.other_type = DMIRROR_MEMORY_PRIVATE,
+};
+
+FIXTURE_VARIANT_ADD(peers, coherent_small)
+{
+	.backing = { DMIRROR_MEMORY_COHERENT, false },
+	.other_type = DMIRROR_MEMORY_COHERENT,
+};
+
+FIXTURE_VARIANT_ADD(peers, private_coherent_small)
+{
+	.backing = { DMIRROR_MEMORY_PRIVATE, false },
+	.other_type = DMIRROR_MEMORY_COHERENT,
+};
+
+FIXTURE_VARIANT_ADD(peers, coherent_private_thp)
+{
+	.backing = { DMIRROR_MEMORY_COHERENT, true },
+	.other_type = DMIRROR_MEMORY_PRIVATE,
+};
+
+static bool is_linked(void)
+{
+	char value = 'N';
+	int fd = open(DM_PARAM("interconnect"), O_RDONLY);
+
+	if (fd >= 0 && read(fd, &value, 1) != 1)
+		value = 'N';
+	close(fd);
+	return value == 'Y';
+}
+
+/* A value among the counters of a device */
+static long counter(int device, const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/debug/dmirror/dmirror%d/counters", device);
+	return dm_file_value(path, name);
+}
+
+FIXTURE_SETUP(peers)
+{
+	const char *why = dm_setup(&self->dm, &variant->backing);
+	bool same = variant->backing.memory_type == variant->other_type;
+
+	if (why)
+		SKIP(_exit(DM_SKIP_STATUS), "%s", why);
+	self->fds[0] = self->dm.fd;
+	self->devices[0] = self->dm.device;
+	self->devices[1] = dm_find(variant->other_type, same, &self->fds[1]);
+	if (self->devices[1] < 0)
+		SKIP(_exit(DM_SKIP_STATUS), "there is no second device");
+	self->linked = is_linked();
+	self->len = self->dm.len;
+	self->mem = dm_alloc(&self->dm, self->len, SEED);
+	ASSERT_NE(NULL, self->mem);
+	self->buf = malloc(self->len);
+	ASSERT_NE(NULL, self->buf);
+}
+
+FIXTURE_TEARDOWN(peers)
+{
+	free(self->buf);
+	munmap(self->mem, self->len);
+	close(self->fds[0]);
+	close(self->fds[1]);
+}
+
+/* There, to the other, and back: each time all of it moves, and arrives. */
+TEST_F(peers, migrate_between)
+{
+	struct dmirror_migrate m;
+	unsigned int i;
+	long system, peers;
+
+	ASSERT_EQ(0, dm_to_device(self->fds[0], self->mem, self->len));
+	for (i = 1; i < 5; i++) {
+		int from = !(i & 1), to = i & 1;
+
+		system = counter(self->devices[from], "to_system");
+		peers = counter(self->devices[to], "from_peers");
+		ASSERT_EQ(0, dm_migrate(self->fds[to], self->mem, self->len,
+					DMIRROR_TARGET_DEVICE, &m));
+		EXPECT_EQ(self->len, m.moved);
+		EXPECT_EQ(self->len, dm_migrate_sum(&m));
+		EXPECT_TRUE(dm_all(self->fds[to], self->mem, self->len,
+				   DMIRROR_PLACE_LOCAL));
+		EXPECT_TRUE(dm_all(self->fds[from], self->mem, self->len,
+				   DMIRROR_PLACE_REMOTE));
+
+		system = counter(self->devices[from], "to_system") - system;
+		peers = counter(self->devices[to], "from_peers") - peers;
+		EXPECT_EQ(self->linked ? 0 : self->len, system);
+		EXPECT_EQ(self->linked ? self->len : 0, peers);
+
+		ASSERT_EQ(0, dm_read(self->fds[to], self->mem, self->buf,
+				     self->len));
+		EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+	}
+	/* What is there has nothing to move. */
+	ASSERT_EQ(0, dm_migrate(self->fds[0], self->mem, self->len,
+				DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(self->len, m.resident);
+
+	/* One's file does not bring the other's memory to the system. */
+	ASSERT_EQ(0, dm_migrate(self->fds[1], self->mem, self->len,
+				DMIRROR_TARGET_SYSTEM, &m));
+	EXPECT_EQ(self->len, m.resident);
+	EXPECT_TRUE(dm_all(self->fds[0], self->mem, self->len,
+			   DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* The other device reads and writes it: remotely, or after it came back. */
+TEST_F(peers, access)
+{
+	bool remote = self->linked ||
+		      variant->backing.memory_type == DMIRROR_MEMORY_COHERENT;
+	__u64 i, value;
+
+	ASSERT_EQ(0, dm_to_device(self->fds[0], self->mem, self->len));
+	ASSERT_EQ(0, dm_read(self->fds[1], self->mem, self->buf, self->len));
+	EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+	EXPECT_TRUE(dm_all(self->fds[0], self->mem, self->len,
+			   remote ? DMIRROR_PLACE_LOCAL :
+				    DMIRROR_PLACE_SYSTEM));
+
+	/* Both see what the other writes. */
+	for (i = 0; i < 8; i++) {
+		char *at = self->mem + (i * self->len / 8 & ~7UL);
+
+		ASSERT_EQ(0, dm_write64(self->fds[i & 1], at, i));
+		ASSERT_EQ(0, dm_read64(self->fds[!(i & 1)], at, &value));
+		EXPECT_EQ(i, value);
+		EXPECT_EQ(i, dm_peek(at));
+		dm_poke(at, i + 1);
+		ASSERT_EQ(0, dm_read64(self->fds[1], at, &value));
+		EXPECT_EQ(i + 1, value);
+	}
+}
+
+/* The owner's memory goes away under the other one: it sees the new place. */
+TEST_F(peers, owner_loses_it)
+{
+	__u64 value;
+
+	ASSERT_EQ(0, dm_to_device(self->fds[0], self->mem, self->len));
+	ASSERT_EQ(0, dm_read64(self->fds[1], self->mem, &value));
+	EXPECT_EQ(dm_word(SEED, 0, 0), value);
+	ASSERT_EQ(0, dm_to_system(self->fds[0], self->mem, self->len));
+	dm_poke(self->mem, 77);
+	ASSERT_EQ(0, dm_read64(self->fds[1], self->mem, &value));
+	EXPECT_EQ(77, value);
+	ASSERT_EQ(0, dm_to_device(self->fds[0], self->mem, self->len));
+	ASSERT_EQ(0, dm_write64(self->fds[1], self->mem, 78));
+	EXPECT_EQ(78, dm_peek(self->mem));
+	munmap(self->mem, self->dm.page);
+	EXPECT_EQ(-EFAULT, dm_read64(self->fds[1], self->mem, &value));
+}
+
+/* Each device adds to the same words, wherever they are. */
+TEST_F(peers, atomics)
+{
+	unsigned int i;
+
+	dm_poke(self->mem, 0);
+	for (i = 0; i < 20; i++) {
+		/* The CPU takes back what one of them has exclusively. */
+		EXPECT_EQ(i, dm_peek(self->mem));
+		if (!(i % 5))
+			ASSERT_EQ(0, dm_to_device(self->fds[i / 5 & 1],
+						  self->mem, self->len));
+		ASSERT_EQ(0, dm_add64(self->fds[i & 1], self->mem, 1));
+	}
+	EXPECT_EQ(20, dm_peek(self->mem));
+}
+
+struct puller {
+	int fd;
+	char *mem;
+	size_t len;
+	unsigned int rounds;
+	char *word;
+	int ret;
+};
+
+static void *pull(void *arg)
+{
+	struct puller *p = arg;
+	unsigned int i;
+
+	for (i = 0; i < p->rounds && !p->ret; i++) {
+		struct dmirror_migrate m;
+
+		p->ret = dm_migrate_raw(p->fd, p->mem, p->len,
+					DMIRROR_TARGET_DEVICE, &m);
+		if (!p->ret && dm_migrate_sum(&m) != p->len)
+			p->ret = 1;
+		if (!p->ret)
+			p->ret = dm_add64(p->fd, p->word, 1);
+	}
+	return NULL;
+}
+
+/* Rule 16: two devices that want one range both get on. */
+TEST_F_TIMEOUT(peers, rule16_two_devices_want_one_range, 120)
+{
+	struct puller pullers[2];
+	pthread_t threads[2];
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		pullers[i] = (struct puller) {
+			.fd = self->fds[i],
+			.mem = self->mem,
+			.len = self->len,
+			.rounds = RACE_ROUNDS,
+			.word = self->mem + self->len - 8 * (i + 1),
+		};
+		dm_poke(pullers[i].word, 0);
+	}
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, pull,
+					    &pullers[i]));
+	for (i = 0; i < 2; i++) {
+		pthread_join(threads[i], NULL);
+		EXPECT_EQ(0, pullers[i].ret);
+		EXPECT_EQ(RACE_ROUNDS, dm_peek(pullers[i].word));
+	}
+	EXPECT_EQ(0, dm_stuck(self->fds[0], self->mem, self->len));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len - self->dm.page, SEED));
+}
+
+/* The same by device faults that migrate. */
+TEST_F_TIMEOUT(peers, rule16_two_devices_fault_one_range, 120)
+{
+	struct dmirror_wait w[2];
+	unsigned int i, f;
+	__u64 jobs[2];
+
+	ASSERT_TRUE(dm_knob(DM_PARAM("device_fault_window"), "64"));
+	for (i = 0; i < RACE_ROUNDS; i++) {
+		for (f = 0; f < 2; f++)
+			ASSERT_EQ(0, dm_submit(self->fds[f], DMIRROR_JOB_FILL,
+					       self->mem + f * self->len / 2,
+					       self->len / 2, i * 2 + f, -1,
+					       &jobs[f]));
+		for (f = 0; f < 2; f++) {
+			ASSERT_EQ(0, dm_wait_job(self->fds[f], jobs[f], 0,
+						 &w[f]));
+			EXPECT_EQ(0, w[f].error);
+			EXPECT_EQ(self->len / 2, w[f].done);
+		}
+		EXPECT_EQ(i * 2, dm_peek(self->mem));
+		EXPECT_EQ(i * 2 + 1, dm_peek(self->mem + self->len - 8));
+	}
+	dm_knob(DM_PARAM("device_fault_window"), "0");
+}
+
+TEST_HARNESS_MAIN
