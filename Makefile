@@ -20,6 +20,9 @@ run check matrix shell lint:
 exec:
 	@$(VM)/exec $(PROG) $(ARGS)
 
+bench:
+	@$(VM)/bench $(ARGS)
+
 help:
 	@cat $(VM)/help.txt
 
@@ -27,4 +30,4 @@ clean:
 	rm -rf out
 	@test ! -e $(KDIR)/Makefile || $(MAKE) -C $(KDIR) M=$(CURDIR)/drivers/dmirror clean
 
-.PHONY: all run check matrix exec shell lint help clean
+.PHONY: all run check matrix bench exec shell lint help clean

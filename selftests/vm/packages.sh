@@ -7,6 +7,8 @@ BUILD_PACKAGES="gcc make libc6-dev flex bison bc libelf-dev libssl-dev python3 p
 # 7.2 takes no clang older than 15; Debian 12 and 13 both have this one.
 CLANG=clang-19
 VM_PACKAGES="qemu-system-x86 busybox-static"
+# For the plots.
+BENCH_PACKAGES="gnuplot-nox"
 LINT_PACKAGES="perl coccinelle $CLANG shellcheck g++ git"
 
 missing_packages() {
