@@ -17,8 +17,10 @@
 #include <linux/hmm.h>
 #include <linux/list_sort.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "dmirror.h"
@@ -30,6 +32,9 @@
  * each other for ever.
  */
 #define FAULT_MIGRATIONS_MAX	2
+
+/* How much of a program's buffer is had at a time. */
+#define USER_FAULT_SIZE		SZ_64K
 
 /*
  * A private page of this device is reported as it is, and the request to make
@@ -370,18 +375,32 @@ int dmirror_snapshot(struct dmirror_svm *svm, struct dmirror_device *owner,
 	return 0;
 }
 
+/* Have some of the program's buffer there, where the CPU found it was not. */
+static int fault_in_buffer(const struct dmirror_hw_job *job)
+{
+	size_t size = min_t(u64, job->len - job->done, USER_FAULT_SIZE);
+	size_t left;
+
+	if (job->op == DMIRROR_HW_READ)
+		left = fault_in_writeable(job->user + job->done, size);
+	else
+		left = fault_in_readable(job->user + job->done, size);
+	return left < size ? 0 : -EFAULT;
+}
+
 /**
- * dmirror_run() - run a short compute job here, serving its faults
+ * dmirror_run() - run a compute job here, serving its faults
  * @svm: the mirror
- * @job: the job
+ * @job: the job; it may have a buffer of the program whose context this is
  * @end: where the request that the job is a part of ends, an address as
  *	job->addr is; one fault brings in all that is left of it
  * @faults: counts the faults
  *
  * Context: may sleep and take mmap_lock; the caller holds a reference on the
  * users of svm->mm.
- * Return: 0 when the job is done, or the error of dmirror_fault_range();
- * job->done and job->fault_addr then say how far it came and why not further.
+ * Return: 0 when the job is done, -EFAULT if the buffer is not to be had, or the
+ * error of dmirror_fault_range(); job->done and job->fault_addr then say how far
+ * it came and why not further.
  */
 int dmirror_run(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
 		u64 *faults)
@@ -399,6 +418,12 @@ int dmirror_run(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
 			return -EINTR;
 		if (ret == -EAGAIN)
 			continue;
+		if (job->user_fault) {
+			ret = fault_in_buffer(job);
+			if (ret)
+				return ret;
+			continue;
+		}
 
 		(*faults)++;
 		left = end - (job->addr + job->done);

@@ -22,7 +22,6 @@
 
 #include "dmirror.h"
 
-#define BOUNCE_SIZE	SZ_64K
 #define EXCLUSIVE_TRIES	8
 #define MMAP_PAGES_MAX	(SZ_16M >> PAGE_SHIFT)
 
@@ -60,44 +59,22 @@ enum hmm_prot {
 	HMM_PROT_DEV_COHERENT_REMOTE	= 0x50,
 };
 
-/* Between the device's memory and the caller's, a buffer at a time. */
+/* Between the device's memory and the caller's, copied once. */
 static int transfer(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end,
 		    bool write)
 {
-	void __user *user = u64_to_user_ptr(cmd->ptr);
-	size_t size = min_t(u64, end - cmd->addr, BOUNCE_SIZE);
-	struct dmirror_hw_job job;
-	void *bounce;
-	u64 addr;
-	int ret = 0;
+	struct dmirror_hw_job job = {
+		.op   = write ? DMIRROR_HW_WRITE : DMIRROR_HW_READ,
+		.addr = cmd->addr,
+		.len  = end - cmd->addr,
+		.user = u64_to_user_ptr(cmd->ptr),
+	};
+	int ret;
 
-	bounce = kvmalloc(size, GFP_KERNEL_ACCOUNT);
-	if (!bounce)
-		return -ENOMEM;
-
-	for (addr = cmd->addr; addr < end; addr += job.len) {
-		void __user *here = user + (addr - cmd->addr);
-
-		job = (struct dmirror_hw_job) {
-			.op   = write ? DMIRROR_HW_WRITE : DMIRROR_HW_READ,
-			.addr = addr,
-			.len  = min_t(u64, end - addr, size),
-			.buf  = bounce,
-		};
-		ret = -EFAULT;
-		if (write && copy_from_user(bounce, here, job.len))
-			break;
-		ret = dmirror_run(svm, &job, end, &cmd->faults);
-		if (ret)
-			break;
-		ret = -EFAULT;
-		if (!write && copy_to_user(here, bounce, job.len))
-			break;
-		ret = 0;
-		cmd->cpages += job.len >> PAGE_SHIFT;
-	}
-	kvfree(bounce);
-
+	if (!access_ok(job.user, job.len))
+		return -EFAULT;
+	ret = dmirror_run(svm, &job, end, &cmd->faults);
+	cmd->cpages = job.done >> PAGE_SHIFT;
 	/* A fault brings in all that is left: more of them are replays of it. */
 	cmd->faults = min(cmd->faults, 1ULL);
 	return ret;
@@ -128,28 +105,43 @@ static struct dmirror_device *hmm_device(unsigned long hmm_pfn)
 	return dmirror_pfn_device(page_to_pfn(hmm_pfn_to_page(hmm_pfn)));
 }
 
-/* -ENOENT unless every page of the range is in this device's memory. */
-static int check_local(struct dmirror_svm *svm, u64 start, u64 end)
+/* What the device's page table says of a range, as an error. */
+static int look_up_local(struct dmirror_svm *svm, u64 start, u64 end)
 {
-	unsigned long *pfns, i, nr;
-	u64 addr;
 	int ret = 0;
+	u64 addr, dpte;
 
-	pfns = kmalloc_array(DMIRROR_BLOCK_PAGES, sizeof(*pfns),
-			     GFP_KERNEL_ACCOUNT);
-	if (!pfns)
-		return -ENOMEM;
-	for (addr = start; addr < end && !ret; addr += nr * PAGE_SIZE) {
-		nr = (dmirror_block_end(addr, end) - addr) >> PAGE_SHIFT;
-		ret = dmirror_snapshot(svm, svm->dev, addr, nr, pfns, NULL);
-		for (i = 0; i < nr && !ret; i++)
-			if (!(pfns[i] & HMM_PFN_VALID) ||
-			    hmm_device(pfns[i]) != svm->dev)
-				ret = -ENOENT;
+	down_read(&svm->lock);
+	for (addr = start; addr < end && !ret; addr += PAGE_SIZE) {
+		dpte = dmirror_pt_lookup(&svm->pt, addr);
+		if (!dpte)
+			ret = -EAGAIN;
+		else if (dpte & (DPTE_SYSTEM | DPTE_PEER))
+			ret = -ENOENT;
+	}
+	up_read(&svm->lock);
+	return ret;
+}
+
+/*
+ * Have the device map the range: -ENOENT unless every page of it is in the
+ * device's memory. Where somebody takes a page back meanwhile, it was there.
+ */
+static int map_local(struct dmirror_svm *svm, u64 start, u64 end)
+{
+	u64 addr, next, bad;
+	int ret;
+
+	for (addr = start; addr < end; addr = next) {
+		next = dmirror_block_end(addr, end);
+		ret = dmirror_fault_range(svm, addr, next, false, &bad);
+		if (!ret)
+			ret = look_up_local(svm, addr, next);
+		if (ret && ret != -EAGAIN)
+			return ret == -EFAULT ? -ENOENT : ret;
 		cond_resched();
 	}
-	kfree(pfns);
-	return ret;
+	return 0;
 }
 
 /*
@@ -189,7 +181,7 @@ static int hmm_migrate_to_dev(struct dmirror_svm *svm, struct hmm_cmd *cmd,
 	if (ret && !stats.no_memory && !stats.failed)
 		return ret;
 
-	ret = check_local(svm, cmd->addr, end);
+	ret = map_local(svm, cmd->addr, end);
 	if (ret)
 		return ret;
 	ret = transfer(svm, cmd, end, false);

@@ -17,6 +17,7 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <linux/workqueue.h>
 
@@ -30,7 +31,7 @@
 #define COMPUTE_JOBS	4
 
 /* A copy of no more bytes is done before the submitter could go to sleep. */
-#define COPY_AT_ONCE	SZ_64K
+#define COPY_AT_ONCE	SZ_256K
 
 /* A copy job; its fence signals when the engine is done with it. */
 struct copy_job {
@@ -394,6 +395,30 @@ struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
 }
 
 /**
+ * dmirror_hw_help() - lend the engine the CPU that would wait for it
+ * @fence: of dmirror_hw_copy()
+ *
+ * Silicon does not wait to be scheduled; a simulation of it should not either.
+ * Delete this with the simulation.
+ *
+ * Context: may sleep, and hold whatever dmirror_hw_copy() may be called with.
+ */
+void dmirror_hw_help(struct dma_fence *fence)
+{
+	struct copy_job *job = to_copy_job(fence);
+	struct dmirror_hw_engine *engine = job->engine;
+
+	if (!mutex_trylock(&engine->busy))
+		return;
+	/* Only the next in order, and if nobody has begun with it. */
+	if (engine->jobs + 1 == fence->seqno && cancel_work(&job->work)) {
+		copy_job_run(job);
+		dma_fence_put(fence);
+	}
+	mutex_unlock(&engine->busy);
+}
+
+/**
  * dmirror_hw_atomic() - one atomic operation
  * @mem: the operand, aligned to the job's width
  * @job: operation, width, operand and compare
@@ -443,6 +468,41 @@ static void fill_pattern(void *mem, u64 pattern, size_t len)
 	memset64(mem, pattern, len / sizeof(pattern));
 }
 
+/*
+ * To the job's buffer. A buffer of the program's must be there: a CPU fault
+ * could need the lock that is held over the page table.
+ */
+static size_t buffer_write(struct dmirror_hw_job *job, const void *mem,
+			   size_t len)
+{
+	size_t left;
+
+	if (job->buf) {
+		memcpy(job->buf + job->done, mem, len);
+		return len;
+	}
+	pagefault_disable();
+	left = __copy_to_user_inatomic(job->user + job->done, mem, len);
+	pagefault_enable();
+	job->user_fault = left == len;
+	return len - left;
+}
+
+static size_t buffer_read(struct dmirror_hw_job *job, void *mem, size_t len)
+{
+	size_t left;
+
+	if (job->buf) {
+		memcpy(mem, job->buf + job->done, len);
+		return len;
+	}
+	pagefault_disable();
+	left = __copy_from_user_inatomic(mem, job->user + job->done, len);
+	pagefault_enable();
+	job->user_fault = left == len;
+	return len - left;
+}
+
 /* Work on up to a page; returns how much was done, 0 on a fault. */
 static size_t run_step(struct dmirror_hw *hw, const struct dmirror_pt *pt,
 		       struct dmirror_hw_job *job)
@@ -472,10 +532,10 @@ static size_t run_step(struct dmirror_hw *hw, const struct dmirror_pt *pt,
 	mem = bus_map(hw, bus);
 	switch (job->op) {
 	case DMIRROR_HW_READ:
-		memcpy(job->buf + job->done, mem, len);
+		len = buffer_write(job, mem, len);
 		break;
 	case DMIRROR_HW_WRITE:
-		memcpy(mem, job->buf + job->done, len);
+		len = buffer_read(job, mem, len);
 		break;
 	case DMIRROR_HW_FILL:
 		fill_pattern(mem, job->operand, len);
@@ -506,13 +566,15 @@ static size_t run_step(struct dmirror_hw *hw, const struct dmirror_pt *pt,
  * not sleep.
  * Return: 0 when the job is complete, -EAGAIN if it has more to do and the
  * lock should be given up in between, -EFAULT on a page fault of the device,
- * with the fault in @job.
+ * with the fault in @job, or of the CPU on the program's buffer, with
+ * @job->user_fault set.
  */
 int dmirror_hw_run(struct dmirror_hw *hw, const struct dmirror_pt *pt,
 		   struct dmirror_hw_job *job)
 {
 	u64 stop = min_t(u64, job->len, job->done + RUN_QUANTUM);
 
+	job->user_fault = false;
 	while (job->done < stop) {
 		size_t len = run_step(hw, pt, job);
 

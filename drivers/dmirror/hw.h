@@ -165,6 +165,9 @@ enum dmirror_hw_op {
  * @src: virtual address that DMIRROR_HW_COPY reads
  * @len: bytes to work on
  * @buf: of a read or write, @len bytes
+ * @user: where @buf is NULL, memory of the program whose context the job runs in;
+ *	dmirror_run() only
+ * @user_fault: the CPU could not access @user
  * @operand: of a fill or an atomic operation
  * @compare: of a compare and swap
  * @result: what the memory held before an atomic operation
@@ -189,6 +192,8 @@ struct dmirror_hw_job {
 	u64 src;
 	u64 len;
 	void *buf;
+	void __user *user;
+	bool user_fault;
 	u64 operand;
 	u64 compare;
 	u64 result;
@@ -214,6 +219,7 @@ void dmirror_hw_trim_all(struct dmirror_hw *hw);
 struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
 				  const struct dmirror_hw_segment *segments,
 				  unsigned int nr);
+void dmirror_hw_help(struct dma_fence *fence);
 int dmirror_hw_run(struct dmirror_hw *hw, const struct dmirror_pt *pt,
 		   struct dmirror_hw_job *job);
 void dmirror_hw_submit(struct dmirror_hw *hw, struct dmirror_hw_job *job);

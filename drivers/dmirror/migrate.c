@@ -401,6 +401,8 @@ static void migration_copy(struct migration *m)
 		fences[nr] = dmirror_hw_copy(&m->dev->hw, m->segments + first,
 					     ends[nr] - first);
 	}
+	for (i = nr; i; i--)
+		dmirror_hw_help(fences[i - 1]);
 	for (i = 0, first = 0; i < nr; first = ends[i++]) {
 		dma_fence_wait(fences[i], false);
 		if (dma_fence_get_status(fences[i]) < 0)
