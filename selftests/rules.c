@@ -1118,7 +1118,7 @@ TEST_F_TIMEOUT(rules, rule13_bounded_holds, 120)
  */
 TEST_F_TIMEOUT(rules, rule13_bounded_memory, 120)
 {
-	const size_t window = 2UL << 20, range = 64UL << 20;
+	const size_t window = 2UL << 20, range = 16UL << 20;
 	char *vast = map_vast(), *view;
 	struct dmirror_rw rw;
 	size_t i;
@@ -1126,7 +1126,7 @@ TEST_F_TIMEOUT(rules, rule13_bounded_memory, 120)
 
 	ASSERT_NE(NULL, vast);
 
-	/* Two MiB of memory that look like 64, with nothing behind. */
+	/* Two MiB of memory that look like 16, with nothing behind. */
 	file = open("/tmp", O_TMPFILE | O_RDWR, 0600);
 	ASSERT_LE(0, file);
 	ASSERT_EQ(0, ftruncate(file, window));
@@ -1138,7 +1138,7 @@ TEST_F_TIMEOUT(rules, rule13_bounded_memory, 120)
 					   PROT_READ | PROT_WRITE,
 					   MAP_SHARED | MAP_FIXED, file, 0));
 
-	/* A snapshot of 32 GiB needs no more than its answer's room. */
+	/* A snapshot of 8 GiB needs no more than its answer's room. */
 	ASSERT_EQ(0, dm_snapshot(self->dm.fd, vast, range * 512,
 				 (struct dmirror_page *)view));
 
