@@ -11,8 +11,15 @@
  *		nothing is lost
  *	dmirror_hold size NODE
  *		prints the size of the device's memory in MiB
+ *	dmirror_hold engines NODE NUMBER
+ *		has memory copied there and back, and looks whether the device
+ *		has that number of engines and each of them has had its share
+ *	dmirror_hold window NODE
+ *		prints how many KiB come back when a CPU touches one page of
+ *		small ones
  */
 #include "dmirror_test.h"
+#include "dmirror_load.h"
 
 #define SEED	0x401d
 
@@ -142,6 +149,57 @@ static int print_size(const char *node)
 	return 0;
 }
 
+static int use_engines(const char *node, unsigned int number)
+{
+	size_t len = 4 * DM_HUGE;
+	int fd = open(node, O_RDWR), ret;
+	struct dm_engines engines;
+	struct dmirror_query q;
+	char *mem;
+
+	if (fd < 0)
+		return fail(node, -errno);
+	mem = dm_map_flags(len, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS);
+	if (!mem)
+		return fail("mmap", -errno);
+	dm_fill(mem, len, SEED);
+	ret = dm_query(fd, &q) ?: dm_to_device(fd, mem, len) ?:
+	      dm_to_system(fd, mem, len) ?: dm_engines(q.device, &engines);
+	if (ret)
+		return fail("there and back", ret);
+	if (dm_bad(mem, len, SEED))
+		return fail("wrong contents", 0);
+	if (engines.count != number)
+		return fail("number of engines", engines.count);
+	if (engines.idle)
+		return fail("engines that did nothing", engines.idle);
+	if (engines.bytes != 2 * len || engines.errors || engines.depth)
+		return fail("wrong counts", 0);
+	return 0;
+}
+
+static int print_window(const char *node)
+{
+	int fd = open(node, O_RDWR), ret;
+	char *mem;
+
+	if (fd < 0)
+		return fail(node, -errno);
+	mem = dm_map_flags(3 * DM_HUGE, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS);
+	if (!mem)
+		return fail("mmap", -errno);
+	dm_fill(mem, 3 * DM_HUGE, SEED);
+	ret = dm_to_device(fd, mem, 3 * DM_HUGE);
+	if (ret)
+		return fail("to device", ret);
+	dm_peek(mem + DM_HUGE + DM_HUGE / 2);
+	printf("%ld\n", dm_count(fd, mem, 3 * DM_HUGE, DMIRROR_PLACE_SYSTEM) *
+	       (long)dm_page_size() / 1024);
+	return dm_bad(mem, 3 * DM_HUGE, SEED) != 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc >= 4 && !strcmp(argv[1], "keep"))
@@ -150,7 +208,11 @@ int main(int argc, char **argv)
 		return fill_up(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "size"))
 		return print_size(argv[2]);
+	if (argc == 4 && !strcmp(argv[1], "engines"))
+		return use_engines(argv[2], atoi(argv[3]));
+	if (argc == 3 && !strcmp(argv[1], "window"))
+		return print_window(argv[2]);
 	fprintf(stderr,
-		"usage: dmirror_hold keep NODE FIFO [file] | full NODE | size NODE\n");
+		"usage: dmirror_hold keep NODE FIFO [file] | full NODE | size NODE | engines NODE NUMBER | window NODE\n");
 	return 2;
 }

@@ -136,6 +136,20 @@ full_device() {
 	"$HOLD" full /dev/dmirror0 && "$HOLD" full /dev/dmirror1
 }
 
+# Memory there and back, with a number of copy engines, of which each has its share
+with_engines() {
+	COHERENT= ; unload
+	load private_size=64 copy_engines="$1" || return 1
+	"$HOLD" engines /dev/dmirror0 "$1"
+}
+
+# What a CPU fault brings back, with a window of so many KiB
+with_window() {
+	COHERENT= ; unload
+	load private_size=64 cpu_fault_window="$1" || return 1
+	[ "$("$HOLD" window /dev/dmirror0)" = "$1" ]
+}
+
 # refused WORDS PARAMETER...: the driver does not load, says so with an error
 # that names the first of the words (a parameter), and leaves nothing behind
 refused() {
@@ -197,7 +211,7 @@ SPM0=$(value_of spm_addr_dev0)
 SPM1=$(value_of spm_addr_dev1)
 : "${SPM0:=0x40000000}" "${SPM1:=0x50000000}"
 
-ktap_set_plan 20
+ktap_set_plan 28
 check unload_with_memory.private unload_with_memory /dev/dmirror0
 check unload_with_memory.coherent unload_with_memory /dev/dmirror2
 check unload_with_file unload_with_file
@@ -206,6 +220,14 @@ check reload_often reload_often
 check with_parameters with_parameters
 check without_hmm_abi without_hmm_abi
 check full_device full_device
+check with_engines.1 with_engines 1
+check with_engines.8 with_engines 8
+check with_window.4 with_window 4
+check with_window.2048 with_window 2048
+check refused.no_engines refused copy_engines copy_engines=0
+check refused.too_many_engines refused copy_engines copy_engines=9
+check refused.odd_window refused cpu_fault_window cpu_fault_window=3
+check refused.large_window refused cpu_fault_window cpu_fault_window=4096
 check refused.too_many_devices refused private_devices private_devices=17
 check refused.no_memory refused private_size private_size=0
 check refused.odd_size refused private_size private_size=3

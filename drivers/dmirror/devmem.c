@@ -274,6 +274,7 @@ void dmirror_devmem_touch(struct dmirror_devmem *devmem, u64 offset)
 		list_move_tail(&block->lru, &devmem->lru);
 	spin_unlock_irqrestore(&devmem->lock, flags);
 }
+EXPORT_SYMBOL_IF_KUNIT(dmirror_devmem_touch);
 
 /**
  * dmirror_devmem_isolate() - choose a block to evict
@@ -315,6 +316,7 @@ long dmirror_devmem_isolate(struct dmirror_devmem *devmem,
 		*young = wait;
 	return found;
 }
+EXPORT_SYMBOL_IF_KUNIT(dmirror_devmem_isolate);
 
 /**
  * dmirror_devmem_putback() - give a block back to the allocator
@@ -338,6 +340,7 @@ void dmirror_devmem_putback(struct dmirror_devmem *devmem, unsigned long block)
 	block_file(devmem, b);
 	spin_unlock_irqrestore(&devmem->lock, flags);
 }
+EXPORT_SYMBOL_IF_KUNIT(dmirror_devmem_putback);
 
 /*
  * Where evicted pages went, to tell how many come back: an estimate, as a pfn
@@ -362,6 +365,7 @@ void dmirror_devmem_note_evicted(struct dmirror_devmem *devmem,
 {
 	WRITE_ONCE(*evicted_slot(devmem, pfn), pfn);
 }
+EXPORT_SYMBOL_IF_KUNIT(dmirror_devmem_note_evicted);
 
 /**
  * dmirror_devmem_refaulted() - does a page that was evicted come back?
@@ -377,6 +381,7 @@ bool dmirror_devmem_refaulted(struct dmirror_devmem *devmem, unsigned long pfn)
 
 	return READ_ONCE(*slot) == pfn && cmpxchg(slot, pfn, 0) == pfn;
 }
+EXPORT_SYMBOL_IF_KUNIT(dmirror_devmem_refaulted);
 
 /**
  * dmirror_devmem_close() - let nothing be allocated until it is opened again

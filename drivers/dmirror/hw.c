@@ -319,22 +319,26 @@ static void copy_job_work(struct work_struct *work)
 }
 
 /*
- * Make the job the engine's next; true if it is its only one as well. Fences
- * of an engine signal in the order of their numbers.
+ * Make the job the engine's next. True if it is its only one as well and is to
+ * be done @at_once, by the caller. Fences of an engine signal in the order of
+ * their numbers, so a job gets its number and its place in the queue as one.
  */
-static bool copy_job_enqueue(struct copy_job *job)
+static bool copy_job_enqueue(struct copy_job *job, bool at_once)
 {
 	struct dmirror_hw_engine *engine = job->engine;
 	unsigned long flags;
-	bool only;
 
 	spin_lock_irqsave(&engine->lock, flags);
-	only = !engine->depth++;
+	at_once &= !engine->depth++;
 	engine->depth_max = max(engine->depth_max, engine->depth);
 	dma_fence_init(&job->fence, &copy_fence_ops, &engine->lock,
 		       engine->context, ++engine->seqno);
+	if (!at_once) {
+		dma_fence_get(&job->fence);
+		queue_work(engine->queue, &job->work);
+	}
 	spin_unlock_irqrestore(&engine->lock, flags);
-	return only;
+	return at_once;
 }
 
 /* An idle engine, or else they take turns. */
@@ -383,12 +387,8 @@ struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
 
 	/* With the engine in hand, a job that is its only one can run. */
 	idle = job->bytes <= COPY_AT_ONCE && mutex_trylock(&engine->busy);
-	if (copy_job_enqueue(job) && idle) {
+	if (copy_job_enqueue(job, idle))
 		copy_job_run(job);
-	} else {
-		dma_fence_get(&job->fence);
-		queue_work(engine->queue, &job->work);
-	}
 	if (idle)
 		mutex_unlock(&engine->busy);
 	return &job->fence;

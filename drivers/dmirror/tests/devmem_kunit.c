@@ -7,6 +7,7 @@
  */
 #include <kunit/test.h>
 #include <linux/bitmap.h>
+#include <linux/jiffies.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/prandom.h>
@@ -72,6 +73,20 @@ static unsigned int partial_blocks(struct devmem_test *t)
 	return blocks_with(t, 1, DMIRROR_BLOCK_PAGES - 1);
 }
 
+/* Every block with a page in use is in this list, and no other. */
+static void check_lru(struct kunit *test)
+{
+	struct devmem_test *t = test->priv;
+	struct dmirror_block *block;
+	unsigned int found = 0;
+
+	list_for_each_entry(block, &t->devmem.lru, lru) {
+		KUNIT_EXPECT_NE(test, block->used, 0);
+		KUNIT_ASSERT_LE(test, ++found, NR_BLOCKS);
+	}
+	KUNIT_EXPECT_EQ(test, found, NR_BLOCKS - empty_blocks(t));
+}
+
 /* A list has as many blocks as it should, of which each may be there. */
 static void check_list(struct kunit *test, struct list_head *list,
 		       unsigned int nr, unsigned int least, unsigned int most)
@@ -108,6 +123,7 @@ static void check_all(struct kunit *test)
 	check_list(test, &devmem->full,
 		   NR_BLOCKS - empty_blocks(t) - partial_blocks(t),
 		   DMIRROR_BLOCK_PAGES, DMIRROR_BLOCK_PAGES);
+	check_lru(test);
 }
 
 static long take_page(struct kunit *test)
@@ -411,6 +427,187 @@ static void random_operations_match_a_model(struct kunit *test)
 	return_all(test);
 }
 
+static long isolate(struct kunit *test, unsigned long residency)
+{
+	struct devmem_test *t = test->priv;
+	unsigned long young = 0;
+
+	return dmirror_devmem_isolate(&t->devmem, residency, &young);
+}
+
+static void touch(struct kunit *test, long block)
+{
+	struct devmem_test *t = test->priv;
+
+	/* Any offset in the block is as good. */
+	dmirror_devmem_touch(&t->devmem, block * DMIRROR_BLOCK_SIZE +
+			     block * PAGE_SIZE);
+}
+
+static void empty_memory_has_nothing_to_evict(struct kunit *test)
+{
+	struct devmem_test *t = test->priv;
+	unsigned long young = 77;
+
+	KUNIT_EXPECT_EQ(test, isolate(test, 0), -1);
+	return_page(test, take_page(test));
+	return_block(test, take_block(test));
+	KUNIT_EXPECT_EQ(test, dmirror_devmem_isolate(&t->devmem, HZ, &young),
+			-1);
+	KUNIT_EXPECT_EQ(test, young, 77);
+	/* Not even what the device uses of it */
+	touch(test, 0);
+	KUNIT_EXPECT_EQ(test, isolate(test, 0), -1);
+	check_all(test);
+}
+
+static void least_recently_used_is_evicted_first(struct kunit *test)
+{
+	struct devmem_test *t = test->priv;
+	long blocks[4];
+	int i;
+
+	for (i = 0; i < 4; i++)
+		blocks[i] = take_block(test) / DMIRROR_BLOCK_PAGES;
+	/* By use and not by age: 1, 3, 0, 2 */
+	touch(test, blocks[0]);
+	touch(test, blocks[2]);
+	KUNIT_EXPECT_EQ(test, isolate(test, 0), blocks[1]);
+	KUNIT_EXPECT_EQ(test, isolate(test, 0), blocks[3]);
+	KUNIT_EXPECT_EQ(test, isolate(test, 0), blocks[0]);
+	KUNIT_EXPECT_EQ(test, isolate(test, 0), blocks[2]);
+	KUNIT_EXPECT_EQ(test, isolate(test, 0), -1);
+	for (i = 0; i < 4; i++)
+		dmirror_devmem_putback(&t->devmem, blocks[i]);
+	return_all(test);
+}
+
+/* To take a page of a block is to use it. */
+static void allocation_is_use(struct kunit *test)
+{
+	long small = take_page(test) / DMIRROR_BLOCK_PAGES;
+	long large = take_block(test) / DMIRROR_BLOCK_PAGES;
+	struct devmem_test *t = test->priv;
+
+	KUNIT_EXPECT_EQ(test, take_page(test) / DMIRROR_BLOCK_PAGES, small);
+	KUNIT_EXPECT_EQ(test, isolate(test, 0), large);
+	dmirror_devmem_putback(&t->devmem, large);
+	return_all(test);
+}
+
+/* Between isolate and putback, nothing of the block is given out. */
+static void isolated_block_gives_nothing(struct kunit *test)
+{
+	struct devmem_test *t = test->priv;
+	long page = take_page(test), other;
+	long block = page / DMIRROR_BLOCK_PAGES;
+
+	KUNIT_ASSERT_EQ(test, isolate(test, 0), block);
+	other = dmirror_pages_take(&t->devmem, 0);
+	KUNIT_EXPECT_NE(test, other / DMIRROR_BLOCK_PAGES, block);
+	dmirror_pages_return(&t->devmem, other, 0);
+
+	/* Nor once it is empty */
+	return_page(test, page);
+	other = dmirror_pages_take(&t->devmem, DMIRROR_BLOCK_ORDER);
+	KUNIT_EXPECT_NE(test, other / DMIRROR_BLOCK_PAGES, block);
+	dmirror_pages_return(&t->devmem, other, DMIRROR_BLOCK_ORDER);
+	KUNIT_EXPECT_EQ(test, isolate(test, 0), -1);
+
+	dmirror_devmem_putback(&t->devmem, block);
+	check_all(test);
+	return_all(test);
+}
+
+/* What could not be evicted goes to the list that fits, and to the lru's end. */
+static void putback_finds_the_right_list(struct kunit *test)
+{
+	struct devmem_test *t = test->priv;
+	long full, partial, empty, i;
+
+	full = take_block(test) / DMIRROR_BLOCK_PAGES;
+	partial = take_block(test) / DMIRROR_BLOCK_PAGES;
+	empty = take_block(test) / DMIRROR_BLOCK_PAGES;
+	for (i = 0; i < 3; i++)
+		KUNIT_ASSERT_NE(test, isolate(test, 0), -1);
+	return_page(test, partial * DMIRROR_BLOCK_PAGES + 5);
+	return_block(test, empty * DMIRROR_BLOCK_PAGES);
+	dmirror_devmem_putback(&t->devmem, partial);
+	dmirror_devmem_putback(&t->devmem, full);
+	dmirror_devmem_putback(&t->devmem, empty);
+	check_all(test);
+	KUNIT_EXPECT_EQ(test, take_page(test),
+			partial * DMIRROR_BLOCK_PAGES + 5);
+	/* The page that was taken last was of the partial one. */
+	KUNIT_EXPECT_EQ(test, isolate(test, 0), full);
+	dmirror_devmem_putback(&t->devmem, full);
+	KUNIT_EXPECT_EQ(test, isolate(test, 0), partial);
+	dmirror_devmem_putback(&t->devmem, partial);
+	return_all(test);
+}
+
+/* Young memory stays, and the time until the first of it is not young is told. */
+static void young_memory_stays(struct kunit *test)
+{
+	struct devmem_test *t = test->priv;
+	long blocks[3];
+	unsigned long young = 0;
+	int i;
+
+	for (i = 0; i < 3; i++)
+		blocks[i] = take_block(test) / DMIRROR_BLOCK_PAGES;
+	t->devmem.blocks[blocks[0]].since = jiffies - 10 * HZ;
+	t->devmem.blocks[blocks[1]].since = jiffies - 70 * HZ;
+	t->devmem.blocks[blocks[2]].since = jiffies - 40 * HZ;
+
+	KUNIT_EXPECT_EQ(test, dmirror_devmem_isolate(&t->devmem, 100 * HZ,
+						     &young), -1);
+	KUNIT_EXPECT_GT(test, young, 25 * HZ);
+	KUNIT_EXPECT_LE(test, young, 30 * HZ);
+
+	/* The first that is old enough, also if one that is not comes before. */
+	KUNIT_EXPECT_EQ(test, isolate(test, 60 * HZ), blocks[1]);
+	KUNIT_EXPECT_EQ(test, isolate(test, 60 * HZ), -1);
+	KUNIT_EXPECT_EQ(test, isolate(test, 20 * HZ), blocks[2]);
+	dmirror_devmem_putback(&t->devmem, blocks[1]);
+	dmirror_devmem_putback(&t->devmem, blocks[2]);
+
+	/* It is young again only when it was empty in between. */
+	touch(test, blocks[1]);
+	KUNIT_EXPECT_EQ(test, isolate(test, 60 * HZ), blocks[1]);
+	dmirror_devmem_putback(&t->devmem, blocks[1]);
+	return_page(test, blocks[1] * DMIRROR_BLOCK_PAGES);
+	take_page(test);
+	KUNIT_EXPECT_EQ(test, isolate(test, 60 * HZ), blocks[1]);
+	dmirror_devmem_putback(&t->devmem, blocks[1]);
+	return_block(test, blocks[1] * DMIRROR_BLOCK_PAGES);
+	KUNIT_EXPECT_EQ(test, take_block(test) / DMIRROR_BLOCK_PAGES,
+			blocks[1]);
+	KUNIT_EXPECT_EQ(test, isolate(test, 60 * HZ), -1);
+	return_all(test);
+}
+
+static void refault_is_told_once(struct kunit *test)
+{
+	struct devmem_test *t = test->priv;
+	struct dmirror_devmem *devmem = &t->devmem;
+
+	KUNIT_EXPECT_FALSE(test, dmirror_devmem_refaulted(devmem, 1000));
+	dmirror_devmem_note_evicted(devmem, 1000);
+	dmirror_devmem_note_evicted(devmem, 1001);
+	KUNIT_EXPECT_FALSE(test, dmirror_devmem_refaulted(devmem, 1002));
+	KUNIT_EXPECT_TRUE(test, dmirror_devmem_refaulted(devmem, 1000));
+	KUNIT_EXPECT_FALSE(test, dmirror_devmem_refaulted(devmem, 1000));
+	KUNIT_EXPECT_TRUE(test, dmirror_devmem_refaulted(devmem, 1001));
+
+	/* Two for one slot: the later is remembered, and not taken for the other. */
+	dmirror_devmem_note_evicted(devmem, 5);
+	dmirror_devmem_note_evicted(devmem, 5 + NR_PAGES);
+	KUNIT_EXPECT_FALSE(test, dmirror_devmem_refaulted(devmem, 5));
+	KUNIT_EXPECT_TRUE(test, dmirror_devmem_refaulted(devmem,
+							 5 + NR_PAGES));
+}
+
 static struct kunit_case devmem_cases[] = {
 	KUNIT_CASE(new_memory_is_empty),
 	KUNIT_CASE(page_is_taken_and_returned),
@@ -424,6 +621,13 @@ static struct kunit_case devmem_cases[] = {
 	KUNIT_CASE(larger_parts_of_a_split_folio_are_returned),
 	KUNIT_CASE(closed_memory_answers_as_if_full),
 	KUNIT_CASE(random_operations_match_a_model),
+	KUNIT_CASE(empty_memory_has_nothing_to_evict),
+	KUNIT_CASE(least_recently_used_is_evicted_first),
+	KUNIT_CASE(allocation_is_use),
+	KUNIT_CASE(isolated_block_gives_nothing),
+	KUNIT_CASE(putback_finds_the_right_list),
+	KUNIT_CASE(young_memory_stays),
+	KUNIT_CASE(refault_is_told_once),
 	{}
 };
 

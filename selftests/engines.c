@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The copy engines: what they count, that an engine ends its jobs in order, and
+ * that a copy that fails is not a migration: what it was to move stays, whole,
+ * and is reported, and nothing else.
+ */
+#include <setjmp.h>
+
+#include "kselftest_harness.h"
+#include "dmirror_test.h"
+#include "dmirror_load.h"
+
+#define SEED		0xe791
+#define LEN		DM_HUGE
+#define TRIES_MAX	100
+
+FIXTURE(engines)
+{
+	struct dm dm;
+	struct dm_engines before;
+	long long errors;
+	unsigned int device;
+	size_t page;
+	char *mem;
+	char *buf;
+	int fd;
+};
+
+FIXTURE_VARIANT(engines)
+{
+	struct dm_backing backing;
+};
+
+FIXTURE_VARIANT_ADD(engines, private_small)
+{
+	.backing = { DMIRROR_MEMORY_PRIVATE, false },
+};
+
+FIXTURE_VARIANT_ADD(engines, private_thp)
+{
+	.backing = { DMIRROR_MEMORY_PRIVATE, true },
+};
+
+FIXTURE_VARIANT_ADD(engines, coherent_small)
+{
+	.backing = { DMIRROR_MEMORY_COHERENT, false },
+};
+
+FIXTURE_VARIANT_ADD(engines, coherent_thp)
+{
+	.backing = { DMIRROR_MEMORY_COHERENT, true },
+};
+
+FIXTURE_SETUP(engines)
+{
+	const char *why = dm_setup(&self->dm, &variant->backing);
+
+	if (why)
+		SKIP(_exit(DM_SKIP_STATUS), "%s", why);
+	ASSERT_LE(0, self->dm.device);
+	self->device = self->dm.device;
+	if (dm_engines(self->device, &self->before))
+		SKIP(_exit(DM_SKIP_STATUS), "no debugfs: CONFIG_DEBUG_FS");
+	self->fd = self->dm.fd;
+	self->page = self->dm.page;
+	self->mem = dm_alloc(&self->dm, LEN, SEED);
+	ASSERT_NE(NULL, self->mem);
+	self->buf = malloc(LEN);
+	ASSERT_NE(NULL, self->buf);
+	self->errors = dm_counter(self->device, "copy_errors");
+}
+
+FIXTURE_TEARDOWN(engines)
+{
+	dm_fail_stop();
+	free(self->buf);
+	munmap(self->mem, LEN);
+	close(self->fd);
+}
+
+/* What the engines have done since the last call */
+static struct dm_engines engines_did(struct dm_engines *before,
+				     unsigned int device)
+{
+	struct dm_engines now, did;
+
+	dm_engines(device, &now);
+	did = now;
+	did.jobs -= before->jobs;
+	did.errors -= before->errors;
+	did.bytes -= before->bytes;
+	*before = now;
+	return did;
+}
+
+/* What is copied is counted, once; engines share a large batch. */
+TEST_F(engines, counts)
+{
+	struct dm_engines did;
+	struct dmirror_migrate m;
+
+	ASSERT_EQ(0, dm_migrate(self->fd, self->mem, LEN, DMIRROR_TARGET_DEVICE,
+				&m));
+	did = engines_did(&self->before, self->device);
+	EXPECT_EQ(m.moved, did.bytes);
+	EXPECT_LE(did.count > 1 ? 2 : 1, did.jobs);
+	EXPECT_EQ(0, did.errors);
+	EXPECT_EQ(0, did.depth);
+
+	/* What is there already is not copied. */
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, LEN));
+	did = engines_did(&self->before, self->device);
+	EXPECT_EQ(0, did.jobs);
+
+	ASSERT_EQ(0, dm_to_system(self->fd, self->mem, LEN));
+	did = engines_did(&self->before, self->device);
+	EXPECT_EQ(LEN, did.bytes);
+	EXPECT_EQ(0, did.errors);
+	EXPECT_EQ(self->errors, dm_counter(self->device, "copy_errors"));
+}
+
+/* Every copy fails: no page moves, and all are reported. */
+TEST_F(engines, every_copy_fails)
+{
+	const char *why = dm_fail_start(1);
+	struct dmirror_query q, before;
+	struct dmirror_migrate m;
+	struct dm_engines did;
+
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, dm_query(self->fd, &before));
+	EXPECT_EQ(-EIO, dm_migrate(self->fd, self->mem, LEN,
+				   DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(LEN, m.failed);
+	EXPECT_EQ(LEN, dm_migrate_sum(&m));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, LEN, DMIRROR_PLACE_SYSTEM));
+	did = engines_did(&self->before, self->device);
+	EXPECT_LT(0, did.errors);
+	EXPECT_EQ(did.jobs, did.errors);
+	EXPECT_EQ(0, did.bytes);
+
+	/* Nothing is counted that was not, and no memory is kept. */
+	ASSERT_EQ(0, dm_query(self->fd, &q));
+	EXPECT_EQ(before.to_device, q.to_device);
+	EXPECT_EQ(before.memory_used, q.memory_used);
+	EXPECT_EQ(before.copy_errors + did.errors, q.copy_errors);
+	EXPECT_EQ(0, dm_bad(self->mem, LEN, SEED));
+	dm_fail_stop();
+
+	/* The other way: they stay on the device. */
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, LEN));
+	ASSERT_EQ(NULL, dm_fail_start(1));
+	EXPECT_EQ(-EIO, dm_migrate(self->fd, self->mem, LEN,
+				   DMIRROR_TARGET_SYSTEM, &m));
+	EXPECT_EQ(LEN, m.failed);
+	EXPECT_EQ(LEN, dm_migrate_sum(&m));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, LEN, DMIRROR_PLACE_LOCAL));
+	ASSERT_EQ(0, dm_read(self->fd, self->mem, self->buf, LEN));
+	EXPECT_EQ(0, dm_bad(self->buf, LEN, SEED));
+	dm_fail_stop();
+	EXPECT_EQ(0, dm_bad(self->mem, LEN, SEED));
+}
+
+/*
+ * Every second job fails: what the other one copied has moved, and only what
+ * this one was to copy has not. A large folio moves as a whole or not at all.
+ */
+TEST_F(engines, every_second_copy_fails)
+{
+	const unsigned int targets[] = {
+		DMIRROR_TARGET_DEVICE, DMIRROR_TARGET_SYSTEM,
+	};
+	const char *why = dm_fail_start(2);
+	struct dmirror_migrate m;
+	struct dm_engines did;
+	unsigned int i;
+
+	if (why)
+		SKIP(return, "%s", why);
+	for (i = 0; i < ARRAY_SIZE(targets); i++) {
+		ASSERT_EQ(NULL, dm_fail_start(2));
+		EXPECT_EQ(-EIO, dm_migrate_raw(self->fd, self->mem, LEN,
+					       targets[i], &m));
+		did = engines_did(&self->before, self->device);
+		ASSERT_LE(2, did.jobs);
+		EXPECT_LE(did.jobs / 2, did.errors);
+		EXPECT_GE((did.jobs + 1) / 2, did.errors);
+		EXPECT_EQ(LEN, dm_migrate_sum(&m));
+		EXPECT_LT(0, m.failed);
+		if (dm_large(&self->dm)) {
+			EXPECT_EQ(LEN, m.failed);
+		} else {
+			EXPECT_LT(0, m.moved);
+			EXPECT_EQ(did.bytes, m.moved);
+			EXPECT_EQ(LEN, m.moved + m.failed);
+		}
+		EXPECT_EQ((targets[i] == DMIRROR_TARGET_DEVICE ? m.moved :
+			   m.failed) / self->page,
+			  dm_count(self->fd, self->mem, LEN,
+				   DMIRROR_PLACE_LOCAL));
+		EXPECT_EQ(0, dm_stuck(self->fd, self->mem, LEN));
+		ASSERT_EQ(0, dm_read(self->fd, self->mem, self->buf, LEN));
+		EXPECT_EQ(0, dm_bad(self->buf, LEN, SEED));
+		dm_fail_stop();
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, LEN));
+		engines_did(&self->before, self->device);
+	}
+	EXPECT_LT(self->errors, dm_counter(self->device, "copy_errors"));
+	EXPECT_EQ(0, dm_bad(self->mem, LEN, SEED));
+}
+
+static sigjmp_buf bus_error;
+static unsigned int bus_errors, tries;
+
+static void on_bus_error(int sig)
+{
+	bus_errors++;
+	siglongjmp(bus_error, 1);
+}
+
+/* The word at @addr, with as many tries as that takes */
+static __u64 read_again(const char *addr)
+{
+	tries = 0;
+	if (sigsetjmp(bus_error, 1) && ++tries > TRIES_MAX)
+		return 0;
+	return dm_peek(addr);
+}
+
+/*
+ * On private memory a copy that fails is a bus error for the CPU, on the page
+ * that it touched, and the next try is a new one. Coherent memory is not copied
+ * to be read, and stays.
+ */
+TEST_F_TIMEOUT(engines, cpu_fault_fails, 60)
+{
+	bool private = variant->backing.memory_type == DMIRROR_MEMORY_PRIVATE;
+	size_t i, n = LEN / self->page;
+	const char *why;
+
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, LEN));
+	why = dm_fail_start(1);
+	if (why)
+		SKIP(return, "%s", why);
+	signal(SIGBUS, on_bus_error);
+	bus_errors = 0;
+	if (!sigsetjmp(bus_error, 1))
+		EXPECT_EQ(dm_word(SEED, 0, 0), dm_peek(self->mem));
+	EXPECT_EQ(private, bus_errors);
+	EXPECT_TRUE(dm_all(self->fd, self->mem, LEN, DMIRROR_PLACE_LOCAL));
+
+	/* Two jobs can be needed for one page. */
+	ASSERT_EQ(NULL, dm_fail_start(3));
+	for (i = 0; i < n; i++)
+		ASSERT_EQ(dm_word(SEED, i, 0),
+			  read_again(self->mem + i * self->page));
+	if (!private)
+		EXPECT_TRUE(dm_all(self->fd, self->mem, LEN,
+				   DMIRROR_PLACE_LOCAL));
+	dm_fail_stop();
+	EXPECT_EQ(0, dm_bad(self->mem, LEN, SEED));
+}
+
+static int there_and_back(struct dm_worker *w)
+{
+	struct dmirror_migrate m;
+	void **args = w->arg;
+	int fd = (long)args[0];
+
+	return dm_migrate_raw(fd, args[1], LEN, DMIRROR_TARGET_DEVICE, &m) ?:
+	       dm_migrate_raw(fd, args[1], LEN, DMIRROR_TARGET_SYSTEM, &m);
+}
+
+#define TRACING		"/sys/kernel/tracing"
+#define ENGINES_MAX	8
+
+/* How many jobs of @device are in the trace; those out of order in @wrong */
+static unsigned int read_trace(unsigned int device, unsigned int *wrong)
+{
+	unsigned long long seqno, last[ENGINES_MAX] = { 0 };
+	unsigned int dev, engine, jobs = 0;
+	FILE *f = fopen(TRACING "/trace", "r");
+	char line[512], *event;
+
+	*wrong = 0;
+	while (f && fgets(line, sizeof(line), f)) {
+		event = strstr(line, "dmirror_copy: ");
+		if (!event || sscanf(event, "dmirror_copy: dev=%u engine=%u seqno=%llu",
+				     &dev, &engine, &seqno) != 3 ||
+		    dev != device || engine >= ENGINES_MAX)
+			continue;
+		jobs++;
+		*wrong += last[engine] && seqno != last[engine] + 1;
+		last[engine] = seqno;
+	}
+	if (f)
+		fclose(f);
+	return jobs;
+}
+
+/* Several threads keep the engines busy; each engine's jobs end one by one. */
+TEST_F_TIMEOUT(engines, completion_in_order, 60)
+{
+	struct dm_worker workers[3] = { 0 };
+	unsigned int i, wrong, jobs;
+	struct dm_engines did;
+	void *args[3][2];
+
+	/* Counted events: clocks of two CPUs can disagree. */
+	if (dm_file_write(TRACING "/events/dmirror/dmirror_copy/enable", "1"))
+		SKIP(return, "no events in " TRACING ": CONFIG_ENABLE_DEFAULT_TRACERS");
+	ASSERT_EQ(0, dm_file_write(TRACING "/trace_clock", "counter"));
+	engines_did(&self->before, self->device);
+	for (i = 0; i < ARRAY_SIZE(workers); i++) {
+		args[i][0] = (void *)(long)self->fd;
+		args[i][1] = dm_alloc(&self->dm, LEN, SEED + i);
+		ASSERT_NE(NULL, args[i][1]);
+		workers[i].step = there_and_back;
+		workers[i].arg = args[i];
+		workers[i].limit = 8;
+	}
+	for (i = 0; i < ARRAY_SIZE(workers); i++)
+		ASSERT_EQ(0, dm_worker_start(workers + i));
+	for (i = 0; i < ARRAY_SIZE(workers); i++) {
+		pthread_join(workers[i].thread, NULL);
+		EXPECT_EQ(0, workers[i].error);
+		EXPECT_EQ(0, dm_bad(args[i][1], LEN, SEED + i));
+		munmap(args[i][1], LEN);
+	}
+	did = engines_did(&self->before, self->device);
+	dm_file_write(TRACING "/events/dmirror/dmirror_copy/enable", "0");
+	jobs = read_trace(self->device, &wrong);
+	dm_file_write(TRACING "/trace_clock", "local");
+	EXPECT_LT(16, jobs);
+	EXPECT_EQ(did.jobs, jobs);
+	EXPECT_EQ(0, wrong);
+	EXPECT_EQ(0, did.errors);
+}
+
+TEST_HARNESS_MAIN
