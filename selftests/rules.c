@@ -1255,10 +1255,15 @@ TEST_F(rules, rule14_overflow_last_page)
 	EXPECT_TRUE(dm_where(self->dm.fd, hole + page).flags &
 		    DMIRROR_PAGE_MAPPED);
 
-	/* On the device as well. */
+	/*
+	 * On the device as well. Before it splits a mapping in the middle of a
+	 * block, mm invalidates the block, whether or not a huge page is there.
+	 */
 	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, self->len));
 	ASSERT_EQ(0, dm_read(self->dm.fd, self->mem, self->buf, self->len));
-	ASSERT_EQ(0, munmap(hole, page));
+	ASSERT_EQ(0, variant->backing.thp ?
+			     madvise(hole, page, MADV_DONTNEED) :
+			     munmap(hole, page));
 	EXPECT_EQ(npages - 1, dm_count_flags(self->dm.fd, self->mem, self->len,
 					     DMIRROR_PAGE_MAPPED));
 	EXPECT_EQ(npages - 1, dm_count(self->dm.fd, self->mem, self->len,
