@@ -178,6 +178,44 @@ TEST_F(abi, migrate_stay)
 	EXPECT_EQ(0, dm_bad(self->mem, len, SEED));
 }
 
+/* Pages that KSM has merged stay: ksmd goes on to look at their contents. */
+TEST_F_TIMEOUT(abi, migrate_ksm, 120)
+{
+	size_t len = 4 * self->dm.page;
+	struct dmirror_migrate m;
+	unsigned int i;
+	char *mem;
+
+	mem = dm_map_flags(len, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS);
+	ASSERT_NE(NULL, mem);
+	memset(mem, 0x6b, len);
+	ASSERT_EQ(0, madvise(mem, len, MADV_MERGEABLE));
+	ASSERT_TRUE(dm_knob("/sys/kernel/mm/ksm/sleep_millisecs", "1"));
+	ASSERT_TRUE(dm_knob("/sys/kernel/mm/ksm/run", "1"));
+	for (i = 0; i < 30000; i++) {
+		if (dm_file_number("/sys/kernel/mm/ksm/pages_sharing") >= 3)
+			break;
+		dm_msleep(1);
+	}
+	ASSERT_GT(30000, i);
+
+	ASSERT_EQ(0, dm_migrate_raw(self->dm.fd, mem, len,
+				    DMIRROR_TARGET_DEVICE, &m));
+	/* It is one page, mapped four times: the others find it locked. */
+	EXPECT_EQ(0, m.moved);
+	EXPECT_LE(self->dm.page, m.unsupported);
+	EXPECT_EQ(len, dm_migrate_sum(&m));
+	for (i = 0; i < len; i++)
+		if (mem[i] != 0x6b)
+			break;
+	EXPECT_EQ(len, i);
+	/* Unmerges, which reads them. */
+	ASSERT_TRUE(dm_knob("/sys/kernel/mm/ksm/run", "2"));
+	ASSERT_TRUE(dm_knob("/sys/kernel/mm/ksm/run", "0"));
+	munmap(mem, len);
+}
+
 /* Contents are the same after the CPU fetches each page with its own faults. */
 TEST_F(abi, migrate_and_fault_back)
 {

@@ -49,7 +49,7 @@ FIXTURE_VARIANT_ADD(jobs, coherent_thp)
 };
 
 /* Whether the device leaves faults in its buffer */
-static bool hold_faults(const char *dir, bool hold)
+static bool set_hold(const char *dir, bool hold)
 {
 	char path[128];
 
@@ -98,7 +98,7 @@ FIXTURE_SETUP(jobs)
 
 FIXTURE_TEARDOWN(jobs)
 {
-	hold_faults(self->dir, false);
+	set_hold(self->dir, false);
 	dm_knob(DM_PARAM("device_fault_window"), "0");
 	munmap(self->mem, self->len);
 	close(self->dm.fd);
@@ -161,12 +161,12 @@ TEST_F(jobs, eventfd)
 	__u64 job, count;
 
 	ASSERT_LE(0, event);
-	ASSERT_TRUE(hold_faults(self->dir, true));
+	ASSERT_TRUE(set_hold(self->dir, true));
 	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem,
 			       self->len, 7, event, &job));
 	EXPECT_EQ(-EAGAIN, dm_wait_job(self->dm.fd, job, DMIRROR_WAIT_POLL,
 				       &w));
-	ASSERT_TRUE(hold_faults(self->dir, false));
+	ASSERT_TRUE(set_hold(self->dir, false));
 	ASSERT_EQ(sizeof(count), read(event, &count, sizeof(count)));
 	EXPECT_EQ(1, count);
 	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, DMIRROR_WAIT_POLL, &w));
@@ -270,7 +270,7 @@ TEST_F(jobs, full_fault_buffer)
 	unsigned int i, f;
 
 	ASSERT_LE(0, fds[1]);
-	ASSERT_TRUE(hold_faults(self->dir, true));
+	ASSERT_TRUE(set_hold(self->dir, true));
 	for (f = 0; f < 2; f++)
 		for (i = 0; i < JOBS_MAX; i++)
 			ASSERT_EQ(0, dm_submit(fds[f], DMIRROR_JOB_FILL,
@@ -282,7 +282,7 @@ TEST_F(jobs, full_fault_buffer)
 	EXPECT_EQ(-EAGAIN, dm_wait_job(fds[1], jobs[1][JOBS_MAX - 1],
 				       DMIRROR_WAIT_POLL, &w));
 
-	ASSERT_TRUE(hold_faults(self->dir, false));
+	ASSERT_TRUE(set_hold(self->dir, false));
 	for (f = 0; f < 2; f++)
 		for (i = 0; i < JOBS_MAX; i++) {
 			ASSERT_EQ(0, dm_wait_job(fds[f], jobs[f][i], 0, &w));
@@ -304,14 +304,14 @@ TEST_F(jobs, duplicates)
 	long before;
 
 	snprintf(path, sizeof(path), "%s/counters", self->dir);
-	ASSERT_TRUE(hold_faults(self->dir, true));
+	ASSERT_TRUE(set_hold(self->dir, true));
 	for (i = 0; i < ARRAY_SIZE(jobs); i++)
 		ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL,
 				       self->mem + i * 64, 64, i, -1,
 				       &jobs[i]));
 	await_faults(self->dir, ARRAY_SIZE(jobs));
 	before = dm_file_value(path, "device_faults");
-	ASSERT_TRUE(hold_faults(self->dir, false));
+	ASSERT_TRUE(set_hold(self->dir, false));
 	for (i = 0; i < ARRAY_SIZE(jobs); i++) {
 		ASSERT_EQ(0, dm_wait_job(self->dm.fd, jobs[i], 0, &w));
 		EXPECT_EQ(0, w.error);
@@ -331,7 +331,7 @@ TEST_F(jobs, close_cancels)
 	unsigned int i;
 
 	ASSERT_LE(0, fd);
-	ASSERT_TRUE(hold_faults(self->dir, true));
+	ASSERT_TRUE(set_hold(self->dir, true));
 	for (i = 0; i < JOBS_MAX; i++)
 		ASSERT_EQ(0, dm_submit(fd, DMIRROR_JOB_FILL, self->mem,
 				       self->len, 1, event, &job));
@@ -371,13 +371,13 @@ TEST_F(jobs, exit_with_jobs)
 	ASSERT_EQ(0, dm_query(self->dm.fd, &before));
 	for (i = 0; i < 16; i++) {
 		if (i == 8)
-			ASSERT_TRUE(hold_faults(self->dir, true));
+			ASSERT_TRUE(set_hold(self->dir, true));
 		pid = fork();
 		if (!pid)
 			submit_and_end(&self->dm, i & 1);
 		dm_wait(pid);
 	}
-	ASSERT_TRUE(hold_faults(self->dir, false));
+	ASSERT_TRUE(set_hold(self->dir, false));
 	EXPECT_EQ(0, faults_waiting(self->dir));
 	ASSERT_EQ(0, dm_query(self->dm.fd, &after));
 	EXPECT_EQ(before.memory_used, after.memory_used);
@@ -389,7 +389,7 @@ TEST_F(jobs, kill_who_waits)
 {
 	pid_t pid;
 
-	ASSERT_TRUE(hold_faults(self->dir, true));
+	ASSERT_TRUE(set_hold(self->dir, true));
 	pid = fork();
 	if (!pid) {
 		int fd = dm_open_number(self->dm.device);

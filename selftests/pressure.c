@@ -469,7 +469,9 @@ TEST_F_TIMEOUT(pressure, refaults, 120)
 	refaults = dm_counter(self->device, "refaults");
 	ASSERT_EQ(0, dm_to_device(self->fd, mem, self->size));
 	refaults = dm_counter(self->device, "refaults") - refaults;
-	EXPECT_LE(DM_HUGE / 4, refaults);
+	/* Compaction for huge pages may have moved it by then. */
+	if (!variant->backing.thp)
+		EXPECT_LE(DM_HUGE / 4, refaults);
 	EXPECT_GE(dm_counter(self->device, "evicted") - evicted, refaults);
 	ASSERT_EQ(0, dm_query(self->fd, &q));
 	EXPECT_EQ(q.evicted, dm_counter(self->device, "evicted"));

@@ -387,6 +387,24 @@ TEST_F(thp, access_inside)
 	}
 }
 
+/* PTEs map it, and the CPU's first touch is neither of its first page nor far. */
+TEST_F(thp, fault_near_its_head)
+{
+	unsigned int i;
+
+	for (i = 1; i < 16; i += 7) {
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, DM_HUGE));
+		ASSERT_EQ(0, mprotect(self->mem + 40 * self->page, self->page,
+				      PROT_READ));
+		EXPECT_EQ(dm_word(SEED, i, 0),
+			  dm_peek(self->mem + i * self->page));
+		EXPECT_EQ(0, dm_bad(self->mem, DM_HUGE, SEED));
+		ASSERT_EQ(0, mprotect(self->mem + 40 * self->page, self->page,
+				      PROT_READ | PROT_WRITE));
+		madvise(self->mem, DM_HUGE, MADV_COLLAPSE);
+	}
+}
+
 /* One page of it gets other rights, which splits the mapping of all. */
 TEST_F(thp, split_by_protection)
 {

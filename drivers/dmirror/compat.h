@@ -10,9 +10,9 @@
 #include <linux/migrate.h>
 
 #include <linux/eventfd.h>
-#include <linux/version.h>
+#include <linux/mmzone.h>
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#ifndef MAX_PAGE_ORDER		/* came with 6.8, as did signals without a count */
 #define eventfd_signal(ctx)		eventfd_signal(ctx, 1)
 #endif
 

@@ -16,6 +16,7 @@
  */
 #include <linux/hmm.h>
 #include <linux/list_sort.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
@@ -329,6 +330,7 @@ int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
 			break;
 		}
 		addr = next;
+		cond_resched();
 	}
 
 	dmirror_pt_stash_drain(&stash);
@@ -550,15 +552,19 @@ void dmirror_serve_faults(struct work_struct *work)
 {
 	struct dmirror_svm *svm = container_of(work, struct dmirror_svm,
 					       fault_work);
+	bool alive = mmget_not_zero(svm->mm);
+	struct mem_cgroup *memcg, *old;
 	struct served served = {};
 	struct dmirror_hw_job *hw;
 	LIST_HEAD(faults);
-	bool alive = mmget_not_zero(svm->mm);
 
 	spin_lock(&svm->jobs_lock);
 	list_splice_init(&svm->faults, &faults);
 	spin_unlock(&svm->jobs_lock);
 
+	/* What serving takes is the program's, not the worker's. */
+	memcg = get_mem_cgroup_from_mm(alive ? svm->mm : NULL);
+	old = set_active_memcg(memcg);
 	list_sort(NULL, &faults, compare_faults);
 	while (!list_empty(&faults)) {
 		hw = list_first_entry(&faults, struct dmirror_hw_job,
@@ -569,6 +575,8 @@ void dmirror_serve_faults(struct work_struct *work)
 		else
 			hw->complete(hw, -ESRCH);
 	}
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
 	if (alive)
 		mmput(svm->mm);
 }

@@ -360,22 +360,26 @@ static struct dmirror_hw_engine *choose_engine(struct dmirror_hw *hw)
  * @hw: the hardware
  * @segments: what to copy, whole pages; to stay until the fence signals
  * @nr: how many
+ * @gfp: GFP_KERNEL, or GFP_NOWAIT for who holds a fence already
  *
  * When the fence signals without an error the data is in place and visible to
  * the CPU, as migrate_vma_finalize() demands. With one, -EIO, the destinations
  * are undefined and the sources as they were.
  *
  * Context: may sleep. The sources are locked and unmapped.
- * Return: the fence, with a reference for the caller.
+ * Return: the fence, with a reference for the caller; NULL, only with
+ * GFP_NOWAIT, if there is no memory for a job.
  */
 struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
 				  const struct dmirror_hw_segment *segments,
-				  unsigned int nr)
+				  unsigned int nr, gfp_t gfp)
 {
 	struct dmirror_hw_engine *engine = choose_engine(hw);
-	struct copy_job *job = mempool_alloc(hw->jobs, GFP_KERNEL);
+	struct copy_job *job = mempool_alloc(hw->jobs, gfp);
 	bool idle;
 
+	if (!job)
+		return NULL;
 	*job = (struct copy_job) {
 		.engine	  = engine,
 		.segments = segments,
@@ -610,10 +614,10 @@ static bool report_fault(struct dmirror_hw *hw, struct dmirror_hw_job *job)
 		list_add_tail(&job->fault_link, &faults->list);
 		faults->nr++;
 		faults->reported++;
+		/* Under the lock: with the job gone the device may go as well. */
+		faults->interrupt(hw);
 	}
 	spin_unlock(&faults->lock);
-	if (room)
-		faults->interrupt(hw);
 	return room;
 }
 

@@ -7,6 +7,7 @@
 #define DMIRROR_HW_H
 
 #include <linux/atomic.h>
+#include <linux/gfp_types.h>
 #include <linux/mempool.h>
 #include <linux/mutex.h>
 #include <linux/rwsem.h>
@@ -104,7 +105,7 @@ struct dmirror_hw_link {
  * @engines: the copy engines, @nr_engines of them
  * @nr_engines: how many
  * @next_engine: where to look for an idle one
- * @jobs: memory for copy jobs, so that a submission never fails
+ * @jobs: memory for copy jobs, so that one at a time never fails
  * @link: the interconnect that the device is on, or NULL
  * @compute: the compute engine
  * @faults: what its jobs found not to be mapped
@@ -218,7 +219,7 @@ void dmirror_hw_trim_all(struct dmirror_hw *hw);
 
 struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
 				  const struct dmirror_hw_segment *segments,
-				  unsigned int nr);
+				  unsigned int nr, gfp_t gfp);
 void dmirror_hw_help(struct dma_fence *fence);
 int dmirror_hw_run(struct dmirror_hw *hw, const struct dmirror_pt *pt,
 		   struct dmirror_hw_job *job);

@@ -170,17 +170,21 @@ int dmirror_job_submit(struct dmirror_svm *svm,
 }
 
 /* Take a job from the file; only one of several who wait for it gets it. */
-static struct dmirror_job *job_claim(struct dmirror_svm *svm, u64 id)
+static struct dmirror_job *job_claim(struct dmirror_svm *svm, u64 id, bool poll)
 {
-	struct dmirror_job *job, *found = NULL;
+	struct dmirror_job *job, *found = ERR_PTR(-ENOENT);
 
 	spin_lock(&svm->jobs_lock);
 	list_for_each_entry(job, &svm->jobs, link) {
-		if (job->id == id) {
+		if (job->id != id)
+			continue;
+		if (poll && !completion_done(&job->done)) {
+			found = ERR_PTR(-EAGAIN);
+		} else {
 			list_del_init(&job->link);
 			found = job;
-			break;
 		}
+		break;
 	}
 	spin_unlock(&svm->jobs_lock);
 	return found;
@@ -206,15 +210,12 @@ static void job_unclaim(struct dmirror_svm *svm, struct dmirror_job *job)
  */
 struct dmirror_job *dmirror_job_wait(struct dmirror_svm *svm, u64 id, bool poll)
 {
-	struct dmirror_job *job = job_claim(svm, id);
-	int ret = 0;
+	struct dmirror_job *job = job_claim(svm, id, poll);
+	int ret;
 
-	if (!job)
-		return ERR_PTR(-ENOENT);
-	if (!poll)
-		ret = wait_for_completion_interruptible(&job->done);
-	else if (!completion_done(&job->done))
-		ret = -EAGAIN;
+	if (IS_ERR(job))
+		return job;
+	ret = wait_for_completion_interruptible(&job->done);
 	if (!ret)
 		return job;
 	job_unclaim(svm, job);

@@ -20,7 +20,7 @@
 
 #define MAX_PRIVATE	16
 #define MAX_COHERENT	2
-#define MAX_SIZE_MIB	SZ_1M		/* a TiB */
+#define MAX_SIZE_MIB	SZ_512K		/* more is too much for one kvcalloc() */
 #define MAX_FAULT_ENTRIES	SZ_64K
 
 static unsigned int private_devices = 2;

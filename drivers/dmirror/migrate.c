@@ -28,6 +28,7 @@
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -313,9 +314,13 @@ static enum fate screen(const struct migration *m, unsigned long i)
 	if (m->target == DMIRROR_TARGET_STAY)
 		return FATE_RESIDENT;
 	local = page && dmirror_page_device(page) == m->dev;
-	if (local != (m->target == DMIRROR_TARGET_SYSTEM))
+	if (m->target == DMIRROR_TARGET_SYSTEM ? !local : local)
 		return FATE_RESIDENT;
 	if (page && !PageAnon(page))
+		return FATE_UNSUPPORTED;
+	/* ksmd would compare the contents, which the CPU cannot see there. */
+	if (page && m->target == DMIRROR_TARGET_DEVICE &&
+	    folio_test_ksm(page_folio(page)))
 		return FATE_UNSUPPORTED;
 	return FATE_COLLECTED;
 }
@@ -365,50 +370,69 @@ static unsigned long segment_page(const struct migration *m, unsigned int i)
 }
 
 /*
- * What an engine failed to copy does not move. A large folio is all of its
- * batch, and several engines may have had a part of it.
+ * What an engine failed to copy does not move. A large folio, or a large hole
+ * that is answered by small pages, is all of its batch, moves as a whole or not
+ * at all, and several engines may have had a part of it. False if it was such.
  */
-static void copy_failed(struct migration *m, unsigned int first,
+static bool copy_failed(struct migration *m, unsigned int first,
 			unsigned int end)
 {
 	atomic64_inc(&m->dev->counters.copy_errors);
-	if (m->args.dst[0] & MIGRATE_PFN_COMPOUND)
+	if (m->args.src[0] & MIGRATE_PFN_COMPOUND) {
 		unplace(m, 0, m->npages, FATE_FAILED);
-	else
-		unplace(m, segment_page(m, first), segment_page(m, end),
-			FATE_FAILED);
+		return false;
+	}
+	unplace(m, segment_page(m, first), segment_page(m, end), FATE_FAILED);
+	return true;
 }
 
 /*
- * Have the engines copy, wait for all of them, and look at what their fences
- * say. A wait that could be interrupted would leave them copying to pages that
- * are freed.
+ * Give each engine a share of what is left to copy, wait for all of them, and
+ * look at what their fences say. Only then: what one has failed to copy, another
+ * may still be writing to, and a wait that could be interrupted would leave them
+ * writing to pages that are freed. False if nothing is left to be copied to.
  */
-static void migration_copy(struct migration *m)
+static bool copy_round(struct migration *m, unsigned int *next, u64 share)
 {
 	struct dma_fence *fences[DMIRROR_HW_ENGINES_MAX];
 	unsigned int ends[DMIRROR_HW_ENGINES_MAX];
-	unsigned int first, i, nr = 0;
+	unsigned int first = *next, i, nr;
+	bool go_on = true;
+
+	for (nr = 0; *next < m->nr_segments; *next = ends[nr++]) {
+		ends[nr] = share_end(m, *next, share);
+		/* To wait for a job with a job in hand could be for ever. */
+		fences[nr] = dmirror_hw_copy(&m->dev->hw, m->segments + *next,
+					     ends[nr] - *next,
+					     nr ? GFP_NOWAIT : GFP_KERNEL);
+		if (!fences[nr])
+			break;
+	}
+	for (i = nr; i; i--)
+		dmirror_hw_help(fences[i - 1]);
+	for (i = 0; i < nr; i++)
+		dma_fence_wait(fences[i], false);
+	for (i = 0; i < nr; first = ends[i++]) {
+		if (dma_fence_get_status(fences[i]) < 0)
+			go_on = copy_failed(m, first, ends[i]) && go_on;
+		dma_fence_put(fences[i]);
+	}
+	return go_on;
+}
+
+static void migration_copy(struct migration *m)
+{
 	u64 bytes = 0, share;
+	unsigned int i, next;
 
 	for (i = 0; i < m->nr_segments; i++)
 		bytes += m->segments[i].len;
 	share = max_t(u64, COPY_SHARE_MIN,
 		      DIV_ROUND_UP_ULL(bytes, m->dev->hw.nr_engines));
 
-	for (first = 0; first < m->nr_segments; first = ends[nr++]) {
-		ends[nr] = share_end(m, first, share);
-		fences[nr] = dmirror_hw_copy(&m->dev->hw, m->segments + first,
-					     ends[nr] - first);
-	}
-	for (i = nr; i; i--)
-		dmirror_hw_help(fences[i - 1]);
-	for (i = 0, first = 0; i < nr; first = ends[i++]) {
-		dma_fence_wait(fences[i], false);
-		if (dma_fence_get_status(fences[i]) < 0)
-			copy_failed(m, first, ends[i]);
-		dma_fence_put(fences[i]);
-	}
+	for (next = 0; next < m->nr_segments; )
+		if (!copy_round(m, &next, share))
+			break;
 }
 
 /* After mm has moved the pages: which did it move? */
@@ -489,11 +513,18 @@ static void migration_count(struct migration *m)
  */
 static void migration_run(struct migration *m)
 {
+	/* mm may have locked pages of files too, which reclaim may wait for. */
+	bool files = m->args.vma && !m->anon;
+	unsigned int nofs = 0;
+
 	phase_done(m, PHASE_SETUP);
+	if (files)
+		nofs = memalloc_nofs_save();
 	migration_plan(m);
 	phase_done(m, PHASE_ALLOC);
-
 	migration_copy(m);
+	if (files)
+		memalloc_nofs_restore(nofs);
 	phase_done(m, PHASE_COPY);
 
 	if (m->args.vma)
@@ -732,8 +763,13 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
 		end = range_end;
 		migration_init(&m, svm->dev, target, batch);
 		ret = migrate_attempt(svm, &m, *addr, &end, stats);
-		if (ret)
+		if (ret) {
+			/* What an earlier attempt has moved did move. */
+			stats->moved += PAGE_SIZE *
+				bitmap_weight(batch->moved,
+					      DMIRROR_BLOCK_PAGES);
 			return ret;
+		}
 		entries += m.entries;
 		remember_moved(&m, batch->moved);
 		if (tries == MIGRATE_RETRIES_MAX)
@@ -934,6 +970,13 @@ vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf)
 	atomic64_inc(&dev->counters.cpu_faults);
 	if (!vmf->pte) {
 		ret = fault_large(vmf, dev, block, block + DMIRROR_BLOCK_SIZE);
+	} else if (folio_test_large(page_folio(vmf->page))) {
+		/*
+		 * mm splits it, and afterwards takes its first page for the
+		 * one that is locked: that must not be in the range. The CPU
+		 * faults again, then on a folio of one page.
+		 */
+		ret = fault_small(vmf, dev, page, page + PAGE_SIZE);
 	} else {
 		ret = fault_window(vmf, dev);
 		if (ret == VM_FAULT_OOM)
@@ -995,12 +1038,13 @@ static unsigned long evict_blocks(struct dmirror_device *dev,
  *
  * Context: may sleep. Must be called without mmap_lock and without any lock of
  * a mirror: it locks pages and waits for whoever has them.
- * Return: how many pages were evicted; 0 if nothing can be, or on a fatal
- * signal.
+ * Return: how many pages were evicted, or are free by now; 0 if nothing can be
+ * evicted, or on a fatal signal.
  */
 unsigned long dmirror_evict_some(struct dmirror_device *dev,
 				 unsigned long wanted)
 {
+	struct dmirror_devmem *devmem = &dev->devmem;
 	unsigned long moved, young;
 	unsigned int tries;
 
@@ -1008,6 +1052,12 @@ unsigned long dmirror_evict_some(struct dmirror_device *dev,
 		young = 0;
 		if (mutex_lock_killable(&dev->evict_lock))
 			return 0;
+		/* Who had the lock, or a program, may have made the room. */
+		if (devmem->nr_blocks * DMIRROR_BLOCK_PAGES -
+		    READ_ONCE(devmem->used) >= wanted) {
+			mutex_unlock(&dev->evict_lock);
+			return wanted;
+		}
 		moved = evict_blocks(dev, wanted, &young);
 		mutex_unlock(&dev->evict_lock);
 		if (moved || !young || young > EVICT_WAIT_MAX)

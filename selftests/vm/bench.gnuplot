@@ -56,6 +56,9 @@ table(pattern, value) = sprintf("< awk -F, '" . \
 	"printf \",%%s\", ((name[i], d[j]) in v) ? v[name[i], d[j]] : \"-\"; print \"\" } }' %s.csv", \
 	pattern, value, base)
 
+# Without a row there is nothing to plot, which gnuplot takes for an error.
+rows(data) = int(system(substr(data, 3, strlen(data)) . " | wc -l"))
+
 eval do_output("cases", 1100, 900)
 set multiplot layout 2,1 title sprintf("Access, faults and invalidation, Linux %s", kernel) \
 	noenhanced font ",14"
@@ -73,13 +76,15 @@ names = "test_hmm dmirror-hmm dmirror floor memcpy"
 set title "throughput (more is better)"
 set ylabel "GB/s"
 set yrange [0:*]
-plot for [i = 1:5] table("^(cpu_readback|device_read|evict)", "$3 / $5") \
+data = table("^(cpu_readback|device_read|evict)", "$3 / $5")
+if (rows(data)) plot for [i = 1:5] data \
 	using (column(i + 1)):xtic(1) lt i dt 1 title word(names, i)
 set title "time (less is better; floor: a process without a mirror)"
 set ylabel "us"
 set logscale y
 set yrange [1:*]
-plot for [i = 1:4] table("^(cpu_fault|device_fault|open_close|munmap)", "$5 / 1000") \
+data = table("^(cpu_fault|device_fault|open_close|munmap)", "$5 / 1000")
+if (rows(data)) plot for [i = 1:4] data \
 	using (column(i + 1)):xtic(1) lt i dt 1 title word(names, i)
 unset multiplot
 unset logscale

@@ -148,7 +148,8 @@ enum dmirror_target {
  *	just now: pinned, locked, swapped out; before Linux
  *	6.15 also transparent huge pages that are mapped page by page
  * @unsupported: out, bytes of mappings that are never migrated, in whichever
- *	direction: shared or file-backed, hugetlb, device mappings
+ *	direction: shared or file-backed, hugetlb, device mappings; to the
+ *	device also pages that KSM has merged
  * @failed: out, bytes that stayed because the device could not copy them
  * @fault_addr: out, the address that -EFAULT is about
  *
