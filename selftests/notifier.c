@@ -17,7 +17,7 @@
 #define ROUNDS		4
 #define FILES		100
 #define BLOCKS		8
-#define LOOPS		1000
+#define LOOPS		200
 #define LARGE		(64UL << 20)
 #define WAIT_SECONDS	20
 #define RACE_SECONDS	4
