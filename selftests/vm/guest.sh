@@ -47,7 +47,7 @@ timeout_factor() {
 build_tests() {
 	local target
 	mkdir -p "$G_DIR/tests"
-	for target in all hmm-tests; do
+	for target in hmm-tests all; do
 		quietly "$G_DIR/tests.log" \
 			make -s -C "$TOP/selftests" KSRC="$K_SRC" OUTPUT="$G_DIR/tests" \
 			HMM_TIMEOUT_FACTOR="$(timeout_factor)" "$target"
