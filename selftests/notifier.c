@@ -17,10 +17,10 @@
 #define ROUNDS		4
 #define FILES		100
 #define BLOCKS		8
-#define LOOPS		200
+#define LOOPS		64
 #define LARGE		(64UL << 20)
 #define WAIT_SECONDS	20
-#define RACE_SECONDS	4
+#define RACE_SECONDS	2
 
 FIXTURE(notifier)
 {

@@ -318,10 +318,6 @@ static enum fate screen(const struct migration *m, unsigned long i)
 		return FATE_RESIDENT;
 	if (page && !PageAnon(page))
 		return FATE_UNSUPPORTED;
-	/* ksmd would compare the contents, which the CPU cannot see there. */
-	if (page && m->target == DMIRROR_TARGET_DEVICE &&
-	    folio_test_ksm(page_folio(page)))
-		return FATE_UNSUPPORTED;
 	return FATE_COLLECTED;
 }
 
@@ -643,7 +639,11 @@ static void add_stats(struct dmirror_migrate_stats *stats,
 	stats->entries += m->entries;
 }
 
-/* migrate_vma_setup() has nothing to do with these. */
+/*
+ * migrate_vma_setup() has nothing to do with these. To memory that KSM may merge
+ * it would do too much: one page stands for several there, 6.12 leaves migration
+ * entries behind, and ksmd reads what it has merged wherever that is.
+ */
 static bool vma_refused(struct vm_area_struct *vma)
 {
 	return is_vm_hugetlb_page(vma) || vma->vm_flags & VM_SPECIAL ||
@@ -673,7 +673,9 @@ static int migrate_attempt(struct dmirror_svm *svm, struct migration *m,
 	}
 	*end = min_t(u64, *end, vma->vm_end);
 
-	if (vma_refused(vma) || vma->vm_flags & VM_SHARED) {
+	if (vma_refused(vma) || vma->vm_flags & VM_SHARED ||
+	    (vma->vm_flags & VM_MERGEABLE &&
+	     m->target != DMIRROR_TARGET_SYSTEM)) {
 		stats->unsupported += *end - addr;
 		if (vma_refused(vma))
 			stats->refused += *end - addr;

@@ -149,7 +149,7 @@ enum dmirror_target {
  *	transparent huge pages that are mapped page by page
  * @unsupported: out, bytes of mappings that are never migrated, in whichever
  *	direction: shared or file-backed, hugetlb, device mappings; to the
- *	device also pages that KSM has merged
+ *	device also memory that KSM may merge
  * @failed: out, bytes that stayed because the device could not copy them
  * @fault_addr: out, the address that -EFAULT is about
  *
