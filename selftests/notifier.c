@@ -451,10 +451,11 @@ static long most_notifiers(const struct dm *dm, bool move_on)
 		dm_poke(p, i);
 		if (dm_read64(dm->fd, p, &value) || value != i)
 			return -EIO;
-		munmap(p, dm->page);
+		/* Before the munmap: after it the collector may be quick. */
 		n = watched(dm->fd);
 		if (n > most)
 			most = n;
+		munmap(p, dm->page);
 	}
 	return most;
 }
