@@ -13,7 +13,7 @@ all:
 		"or say where one is with make KDIR=<kernel build folder>." >&2; exit 1; }
 	$(MAKE) -C $(KDIR) M=$(CURDIR)/drivers/dmirror modules
 
-run check matrix shell lint:
+run check matrix shell lint patches:
 	@$(VM)/$@
 
 # make itself exits with 2 whenever a recipe fails; selftests/vm/exec returns the status.
@@ -30,4 +30,4 @@ clean:
 	rm -rf out
 	@test ! -e $(KDIR)/Makefile || $(MAKE) -C $(KDIR) M=$(CURDIR)/drivers/dmirror clean
 
-.PHONY: all run check matrix bench exec shell lint help clean
+.PHONY: all run check matrix bench exec shell lint patches help clean

@@ -3,10 +3,8 @@
 # Loading and unloading the driver: with memory on its devices, with files open,
 # with other parameters, and with parameters that it has to refuse.
 
-DIR=$(dirname "$0")
-. "$DIR/ktap_helpers.sh"
+. "$(dirname "$0")/reload.sh"
 
-MODULE=${DMIRROR_MODULE:-/lib/modules/dmirror.ko}
 HOLD=$DIR/dmirror_hold
 TMP=${TMPDIR:-/tmp}/dmirror-module.$$
 
