@@ -573,20 +573,21 @@ TEST_F(abi, atomic_against_cpu)
 	struct dm_worker cpu = {
 		.step = add_one, .arg = word, .limit = 20000,
 	};
+	const unsigned int rounds = dm_rounds(300);
 	unsigned int i, done = 0, busy = 0;
 	struct dmirror_atomic a;
 	int ret;
 
 	*word = 0;
 	ASSERT_EQ(0, dm_worker_start(&cpu));
-	for (i = 0; i < 300; i++) {
+	for (i = 0; i < rounds; i++) {
 		ret = dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD, word, 8, 1, 0,
 				&a);
 		done += !ret;
 		busy += ret == -EBUSY;
 	}
 	pthread_join(cpu.thread, NULL);
-	EXPECT_EQ(300, done + busy);
+	EXPECT_EQ(rounds, done + busy);
 	EXPECT_LT(0, done);
 	EXPECT_EQ(cpu.done + done, *word);
 }

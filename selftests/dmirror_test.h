@@ -81,6 +81,19 @@ struct dm {
 	int fd;
 };
 
+/*
+ * How often to try for a race: @n times, or a quarter of that, but at least 4,
+ * where the Makefile was told that the kernel is slow.
+ */
+static inline unsigned int dm_rounds(unsigned int n)
+{
+#ifdef DM_SLOW_KERNEL
+	if (n > 4)
+		return n / 4 > 4 ? n / 4 : 4;
+#endif
+	return n;
+}
+
 static inline size_t dm_page_size(void)
 {
 	return sysconf(_SC_PAGESIZE);

@@ -490,7 +490,7 @@ TEST_F_TIMEOUT(jobs, rule16_fault_storm_against_munmap, 120)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL, storm_jobs,
 					    &storms[i]));
 	}
-	for (round = 0; round < STORM_ROUNDS; round++) {
+	for (round = 0; round < dm_rounds(STORM_ROUNDS); round++) {
 		char *mem = self->mem + (round & 1) * half;
 
 		munmap(mem, half);

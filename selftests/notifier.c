@@ -18,7 +18,7 @@
 #define FILES		100
 #define BLOCKS		8
 #define LOOPS		64
-#define LARGE		(64UL << 20)
+#define LARGE		(16UL << 20)
 #define WAIT_SECONDS	20
 #define RACE_SECONDS	2
 
@@ -698,7 +698,7 @@ TEST_F_TIMEOUT(notifier, close_while_collecting, 120)
 	char *p;
 	int fd;
 
-	for (round = 0; round < 100; round++) {
+	for (round = 0; round < dm_rounds(100); round++) {
 		fd = dm_open_number(self->dm.device);
 		ASSERT_LE(0, fd);
 		p = dm_map_flags(len, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
@@ -723,7 +723,7 @@ TEST_F_TIMEOUT(notifier, exit_while_collecting, 120)
 	char *p;
 	int fd;
 
-	for (round = 0; round < 50; round++) {
+	for (round = 0; round < dm_rounds(50); round++) {
 		child = fork();
 		ASSERT_LE(0, child);
 		if (!child) {

@@ -8,7 +8,7 @@
 #include "dmirror_test.h"
 
 #define SEED		0xbeef
-#define RACE_ROUNDS	30
+#define RACE_ROUNDS	dm_rounds(30)
 
 FIXTURE(peers)
 {

@@ -10,8 +10,8 @@
 
 #define SEED		0x9e55
 #define MAX_BLOCKS	16
-#define RACE_SECONDS	0.6
-#define RACE_ROUNDS	4
+#define RACE_ROUNDS	16
+#define LOAD_STEPS	400
 
 FIXTURE(pressure)
 {
@@ -137,16 +137,14 @@ static int hog_stop(pid_t pid, __u64 *words)
 
 static int oversubscribe(const struct dm *dm, size_t len, __u64 seed)
 {
-	double end = dm_now() + 2;
 	struct dm_load load;
 
 	DM_CHECK(!dm_load_init(&load, dm, len, seed));
 	dm_load_cpu_write(&load, 0, load.pages);
 	DM_CHECK(!dm_load_migrate(&load, 0, load.pages, DMIRROR_TARGET_DEVICE));
-	while (dm_now() < end || load.steps < 100)
+	while (load.steps < dm_rounds(LOAD_STEPS))
 		DM_CHECK(!dm_load_step(&load));
 	DM_CHECK(!dm_load_check_all(&load));
-	fprintf(stderr, "# %d: %lu steps\n", getpid(), load.steps);
 	return 0;
 }
 
@@ -185,11 +183,6 @@ TEST_F_TIMEOUT(pressure, two_processes, 300)
  * Eviction while its pages come to an end, in each way that they can
  */
 
-static bool racing(double start, unsigned int round)
-{
-	return round < RACE_ROUNDS || dm_now() < start + RACE_SECONDS;
-}
-
 /* To the device, as much as fits just now */
 static int crowd_in(int fd, const void *mem, size_t len)
 {
@@ -203,13 +196,12 @@ TEST_F_TIMEOUT(pressure, eviction_and_fork, 120)
 {
 	char *mem = dm_alloc(&self->dm, DM_HUGE, SEED);
 	size_t half = DM_HUGE / 2, half_pages = half / self->page;
-	double start = dm_now();
 	unsigned int i;
 	pid_t hog, pid;
 
 	ASSERT_NE(NULL, mem);
 	hog = hog_start(&self->dm, self->words, self->size + DM_HUGE);
-	for (i = 0; racing(start, i); i++) {
+	for (i = 0; i < dm_rounds(RACE_ROUNDS); i++) {
 		dm_fill(mem, half, SEED + i);
 		ASSERT_EQ(0, crowd_in(self->fd, mem, DM_HUGE));
 		pid = fork();
@@ -237,12 +229,11 @@ TEST_F_TIMEOUT(pressure, eviction_and_fork, 120)
 TEST_F_TIMEOUT(pressure, eviction_and_munmap, 120)
 {
 	size_t part = DM_HUGE / 4, page = self->page;
-	double start = dm_now();
 	unsigned int i;
 	pid_t hog;
 
 	hog = hog_start(&self->dm, self->words, self->size + DM_HUGE);
-	for (i = 0; racing(start, i); i++) {
+	for (i = 0; i < dm_rounds(RACE_ROUNDS); i++) {
 		char *mem = dm_alloc(&self->dm, DM_HUGE, SEED + i);
 
 		ASSERT_NE(NULL, mem);
@@ -262,13 +253,12 @@ TEST_F_TIMEOUT(pressure, eviction_and_mremap, 120)
 {
 	char *mem = dm_alloc(&self->dm, DM_HUGE, SEED), *to;
 	size_t part = DM_HUGE / 2;
-	double start = dm_now();
 	unsigned int i;
 	pid_t hog;
 
 	ASSERT_NE(NULL, mem);
 	hog = hog_start(&self->dm, self->words, self->size + DM_HUGE);
-	for (i = 0; racing(start, i); i++) {
+	for (i = 0; i < dm_rounds(RACE_ROUNDS); i++) {
 		ASSERT_EQ(0, crowd_in(self->fd, mem, DM_HUGE));
 		to = dm_map(&self->dm, DM_HUGE);
 		ASSERT_NE(NULL, to);
@@ -296,12 +286,11 @@ TEST_F_TIMEOUT(pressure, eviction_and_mremap, 120)
 
 TEST_F_TIMEOUT(pressure, eviction_and_exit, 120)
 {
-	double start = dm_now();
 	unsigned int i;
 	pid_t hog, pid;
 
 	hog = hog_start(&self->dm, self->words, self->size + DM_HUGE);
-	for (i = 0; racing(start, i); i++) {
+	for (i = 0; i < dm_rounds(RACE_ROUNDS); i++) {
 		pid = fork();
 		if (!pid) {
 			char *mem = dm_alloc(&self->dm, 2 * DM_HUGE, SEED);
@@ -319,12 +308,11 @@ TEST_F_TIMEOUT(pressure, eviction_and_exit, 120)
 TEST_F_TIMEOUT(pressure, eviction_and_kill, 120)
 {
 	size_t len = self->size + DM_HUGE;
-	double start = dm_now();
 	unsigned int i;
 	pid_t hog, pid;
 
 	hog = hog_start(&self->dm, self->words, len);
-	for (i = 0; racing(start, i); i++) {
+	for (i = 0; i < dm_rounds(RACE_ROUNDS); i++) {
 		dm_poke(self->words + 2, 0);
 		pid = fork();
 		if (!pid)
@@ -388,7 +376,7 @@ static bool lru_is_true(const struct lru *lru, int fd, const char *mem,
  */
 TEST_F_TIMEOUT(pressure, least_recently_used, 120)
 {
-	const unsigned int blocks = self->blocks + 2, rounds = 16;
+	const unsigned int blocks = self->blocks + 2, rounds = dm_rounds(16);
 	long long evicted = dm_counter(self->device, "evicted");
 	size_t len = blocks * DM_HUGE;
 	char *mem = dm_alloc(&self->dm, len, SEED);

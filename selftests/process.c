@@ -348,7 +348,7 @@ static int move_step(struct dm_worker *w)
 /* SIGKILL at any moment of migration and device access, many times. */
 TEST_F_TIMEOUT(process, kill, 120)
 {
-	const unsigned int rounds = variant->backing.thp ? 5 : 20;
+	const unsigned int rounds = dm_rounds(variant->backing.thp ? 5 : 20);
 	__u64 before = memory_used(self->fd), *words = dm_shared();
 	unsigned int i;
 	pid_t pid;
@@ -443,7 +443,7 @@ TEST_F_TIMEOUT(process, two_threads_two_directions, 120)
 	struct dm_worker b = {
 		.step = move_step, .arg = back, .limit = 100000,
 	};
-	const unsigned int rounds = variant->backing.thp ? 5 : 20;
+	const unsigned int rounds = dm_rounds(variant->backing.thp ? 5 : 20);
 	const size_t part = 16 * self->page;
 	unsigned int i;
 

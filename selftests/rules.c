@@ -82,7 +82,7 @@ FIXTURE_TEARDOWN(rules)
 /* How often to try for a race: moving a whole huge page takes its time */
 static unsigned int race_rounds(const struct dm *dm)
 {
-	return dm->backing.thp ? RACE_ROUNDS_THP : RACE_ROUNDS;
+	return dm_rounds(dm->backing.thp ? RACE_ROUNDS_THP : RACE_ROUNDS);
 }
 
 /* A range that a thread moves to the device and back */
@@ -225,7 +225,7 @@ TEST_F_TIMEOUT(rules, rule01_sequence_hmm, 120)
 	ASSERT_NE(NULL, out);
 	m.fd = self->hmm;
 	ASSERT_EQ(0, dm_worker_start(&mover));
-	for (i = 1; i <= RACE_ROUNDS / 2 && !mover.error; i++) {
+	for (i = 1; i <= dm_rounds(RACE_ROUNDS / 2) && !mover.error; i++) {
 		addr = self->mem + i % RACE_PAGES * self->page;
 		memset(in, i, self->page);
 		ASSERT_EQ(0, hmm_page(self->hmm, HMM_WRITE, addr, in));
@@ -309,7 +309,7 @@ TEST_F_TIMEOUT(rules, rule02_no_pte_from_migration, 120)
 TEST_F_TIMEOUT(rules, rule02_no_pte_from_migration_hmm, 120)
 {
 	size_t len = RACE_PAGES * self->page;
-	const unsigned int rounds = RACE_ROUNDS / 2;
+	const unsigned int rounds = dm_rounds(RACE_ROUNDS / 2);
 	struct discard d = { self->mem, len, dm_shared() };
 	struct dm_worker discarder = {
 		.step = discard_after_turn, .arg = &d, .limit = rounds,
@@ -391,7 +391,7 @@ TEST_F_TIMEOUT(rules, rule03_zap_before_copy_sum, 120)
 	m.fd = self->dm.fd;
 	dm_poke(self->mem, 0);
 	ASSERT_EQ(0, dm_worker_start(&mover));
-	for (i = 0; i < RACE_ROUNDS / 2 && !mover.error; i++) {
+	for (i = 0; i < dm_rounds(RACE_ROUNDS / 2) && !mover.error; i++) {
 		ret = dm_add64(self->dm.fd, self->mem, 1);
 		ASSERT_TRUE(!ret || ret == -EBUSY);
 		done += !ret;
@@ -451,7 +451,7 @@ TEST_F_TIMEOUT(rules, rule03_zap_before_copy_hmm, 120)
 	ASSERT_NE(NULL, in);
 	m.fd = self->hmm;
 	ASSERT_EQ(0, dm_worker_start(&mover));
-	for (i = 1; i <= RACE_ROUNDS / 2 && !mover.error; i++) {
+	for (i = 1; i <= dm_rounds(RACE_ROUNDS / 2) && !mover.error; i++) {
 		addr = self->mem + i % RACE_PAGES * self->page;
 		dm_fill_from(in, self->page, SEED, i);
 		ASSERT_EQ(0, hmm_page(self->hmm, HMM_WRITE, addr, in));
