@@ -9,7 +9,7 @@ CLANG=clang-19
 VM_PACKAGES="qemu-system-x86 busybox-static"
 # For the plots.
 BENCH_PACKAGES="gnuplot-nox"
-LINT_PACKAGES="perl coccinelle $CLANG shellcheck g++ git"
+LINT_PACKAGES="perl coccinelle $CLANG shellcheck g++ git patch"
 
 missing_packages() {
 	local p
