@@ -14,6 +14,7 @@
 
 #ifndef MAX_PAGE_ORDER		/* came with 6.8, as did signals without a count */
 #define eventfd_signal(ctx)		eventfd_signal(ctx, 1)
+#define folio_memcg_charged(folio)	(!!folio_memcg(folio))
 #endif
 
 #ifndef MIGRATE_PFN_COMPOUND	/* came with large device-private folios */

@@ -25,6 +25,7 @@
 #include <linux/hmm.h>
 #include <linux/hugetlb_inline.h>
 #include <linux/ktime.h>
+#include <linux/memcontrol.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -303,6 +304,17 @@ static void place_split(struct migration *m, unsigned long head)
 }
 
 /*
+ * Eviction may come to a page that somebody else has just moved, and is about to
+ * free. Nobody has that mapped any more, and it has lost its charge to the page
+ * that it became: to move it again would be to charge nobody, of which mm warns.
+ */
+static bool was_moved(const struct migration *m, struct page *page)
+{
+	return !m->args.vma && !mem_cgroup_disabled() &&
+	       !folio_memcg_charged(page_folio(page));
+}
+
+/*
  * Whether a collected page is one that this migration is about. On an
  * interconnect mm collects memory of all devices, for it has one owner.
  */
@@ -315,6 +327,8 @@ static enum fate screen(const struct migration *m, unsigned long i)
 		return FATE_RESIDENT;
 	local = page && dmirror_page_device(page) == m->dev;
 	if (m->target == DMIRROR_TARGET_SYSTEM ? !local : local)
+		return FATE_RESIDENT;
+	if (page && was_moved(m, page))
 		return FATE_RESIDENT;
 	if (page && !PageAnon(page))
 		return FATE_UNSUPPORTED;
