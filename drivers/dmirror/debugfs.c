@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /sys/kernel/debug/dmirror: counters of each device, and fault injection.
+ * /sys/kernel/debug/dmirror: counters of each device, unplugging it, and fault
+ * injection.
  */
 #include <linux/debugfs.h>
 #include <linux/fault-inject.h>
@@ -114,6 +115,21 @@ static int hold_faults_get(void *data, u64 *value)
 DEFINE_DEBUGFS_ATTRIBUTE(hold_faults_fops, hold_faults_get, hold_faults_set,
 			 "%llu\n");
 
+/* The write does not return before the device has come or gone. */
+static int plugged_set(void *data, u64 value)
+{
+	if (value > 1)
+		return -EINVAL;
+	return value ? dmirror_plug(data) : dmirror_unplug(data);
+}
+
+static int plugged_get(void *data, u64 *value)
+{
+	*value = !dmirror_device_closed(data);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(plugged_fops, plugged_get, plugged_set, "%llu\n");
+
 static void add_device(struct dmirror_device *dev)
 {
 	struct dentry *dir = debugfs_create_dir(dev->name, root);
@@ -121,6 +137,7 @@ static void add_device(struct dmirror_device *dev)
 	debugfs_create_file("counters", 0444, dir, dev, &counters_fops);
 	debugfs_create_file("engines", 0444, dir, dev, &engines_fops);
 	debugfs_create_file("hold_faults", 0600, dir, dev, &hold_faults_fops);
+	debugfs_create_file("plugged", 0600, dir, dev, &plugged_fops);
 }
 
 /**

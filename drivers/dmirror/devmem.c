@@ -23,6 +23,9 @@
 
 #include "dmirror.h"
 
+/* The first of a device that has none: no pfn is as high. */
+#define NO_PFN	ULONG_MAX
+
 /* To the list that its number of used pages puts it on; under the lock. */
 static void block_file(struct dmirror_devmem *devmem,
 		       struct dmirror_block *block)
@@ -142,7 +145,7 @@ struct dmirror_device *dmirror_page_device(const struct page *page)
  * @pfn: any pfn
  *
  * For pages that may be gone, split or somebody else's by now: goes by the
- * number alone.
+ * number alone. A device that is not plugged in has no memory.
  *
  * Context: a file is open, or none was yet.
  * Return: the device, NULL if the page is not memory of this driver.
@@ -153,9 +156,9 @@ struct dmirror_device *dmirror_pfn_device(unsigned long pfn)
 
 	for (i = 0; i < dmirror_device_count(); i++) {
 		struct dmirror_device *dev = dmirror_device_get(i);
+		unsigned long first = READ_ONCE(dev->devmem.first_pfn);
 
-		if (pfn >= dev->devmem.first_pfn &&
-		    pfn - dev->devmem.first_pfn < PHYS_PFN(dev->hw.size))
+		if (pfn >= first && pfn - first < PHYS_PFN(dev->hw.size))
 			return dev;
 	}
 	return NULL;
@@ -456,9 +459,13 @@ static int claim_range(struct dmirror_device *dev, u64 start, u64 size)
 	return 0;
 }
 
-static void release_range(struct dev_pagemap *pagemap)
+/* From here on the range may be another device's. */
+static void release_range(struct dmirror_devmem *devmem)
 {
-	release_mem_region(pagemap->range.start, range_len(&pagemap->range));
+	struct range *range = &devmem->pagemap.range;
+
+	WRITE_ONCE(devmem->first_pfn, NO_PFN);
+	release_mem_region(range->start, range_len(range));
 }
 
 VISIBLE_IF_KUNIT void dmirror_blocks_free(struct dmirror_devmem *devmem)
@@ -478,6 +485,8 @@ VISIBLE_IF_KUNIT int dmirror_blocks_init(struct dmirror_devmem *devmem,
 	INIT_LIST_HEAD(&devmem->partial);
 	INIT_LIST_HEAD(&devmem->full);
 	INIT_LIST_HEAD(&devmem->lru);
+	devmem->closed = 0;
+	devmem->fail_next = false;
 	devmem->nr_blocks = size / DMIRROR_BLOCK_SIZE;
 	devmem->blocks = kvcalloc(devmem->nr_blocks, sizeof(*devmem->blocks),
 				  GFP_KERNEL);
@@ -498,29 +507,28 @@ EXPORT_SYMBOL_IF_KUNIT(dmirror_blocks_init);
 
 /**
  * dmirror_devmem_init() - give a device its memory
- * @dev: the device; its id, type and name are set
- * @start: physical address of coherent memory, ignored for private
- * @size: in bytes, a multiple of the block size
+ * @dev: the device; its id, type, name, the start and the size of its memory
+ *	are set
  *
  * Context: may sleep.
  * Return: 0; -ENOMEM; -ERANGE where physical address space has no room;
  * -EADDRINUSE if coherent memory overlaps System RAM; -EBUSY if it is claimed
  * by somebody else; or what memremap_pages() answers.
  */
-int dmirror_devmem_init(struct dmirror_device *dev, u64 start, u64 size)
+int dmirror_devmem_init(struct dmirror_device *dev)
 {
 	struct dmirror_devmem *devmem = &dev->devmem;
 	void *base;
 	int ret;
 
-	ret = dmirror_blocks_init(devmem, size);
+	ret = dmirror_blocks_init(devmem, dev->hw.size);
 	if (ret)
 		return ret;
 
-	ret = claim_range(dev, start, size);
+	ret = claim_range(dev, dev->start, dev->hw.size);
 	if (ret)
 		goto free_blocks;
-	devmem->first_pfn = PHYS_PFN(devmem->pagemap.range.start);
+	WRITE_ONCE(devmem->first_pfn, PHYS_PFN(devmem->pagemap.range.start));
 
 	base = memremap_pages(&devmem->pagemap, numa_node_id());
 	if (IS_ERR(base)) {
@@ -530,8 +538,7 @@ int dmirror_devmem_init(struct dmirror_device *dev, u64 start, u64 size)
 
 	if (dev->type == DMIRROR_MEMORY_PRIVATE)
 		base = NULL;
-	ret = dmirror_hw_init(&dev->hw, size, base, dmirror_copy_engines(),
-			      dmirror_fault_entries());
+	ret = dmirror_hw_start(&dev->hw, base);
 	if (ret)
 		goto unmap;
 	return 0;
@@ -539,7 +546,7 @@ int dmirror_devmem_init(struct dmirror_device *dev, u64 start, u64 size)
 unmap:
 	memunmap_pages(&devmem->pagemap);
 release:
-	release_range(&devmem->pagemap);
+	release_range(devmem);
 free_blocks:
 	dmirror_blocks_free(devmem);
 	return ret;
@@ -554,7 +561,7 @@ free_blocks:
 void dmirror_devmem_fini(struct dmirror_device *dev)
 {
 	memunmap_pages(&dev->devmem.pagemap);
-	release_range(&dev->devmem.pagemap);
-	dmirror_hw_fini(&dev->hw);
+	release_range(&dev->devmem);
+	dmirror_hw_stop(&dev->hw);
 	dmirror_blocks_free(&dev->devmem);
 }

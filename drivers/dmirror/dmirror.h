@@ -4,7 +4,9 @@
  *
  * Lock order, from the outside in:
  *
- *	dmirror_device.evict_lock, by who evicts, holding nothing else
+ *	dmirror_device.plug_lock, by who unplugs a device or plugs it in
+ *	  the lock of the devices' lists of mirrors, in svm.c
+ *	  dmirror_device.evict_lock, by who evicts, holding nothing but the first
  *	mmap_lock of the mirrored process
  *	  folio locks, held by mm between migrate_vma_setup() and _finalize()
  *	    dmirror_svm.lock
@@ -22,6 +24,9 @@
  * memory needs none that its waiter could hold. Nor is any held where a chunk
  * is made or removed: the one may take mmap_lock, the other waits for
  * invalidations. svm.c teaches lockdep this.
+ *
+ * Who unplugs a device waits, with plug_lock held, for those who have entered
+ * it. So who has entered takes neither that nor anything that it is taken under.
  */
 #ifndef DMIRROR_H
 #define DMIRROR_H
@@ -34,6 +39,7 @@
 #include <linux/mm_types.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
+#include <linux/percpu-refcount.h>
 #include <linux/rwsem.h>
 #include <linux/sched/signal.h>
 #include <linux/spinlock.h>
@@ -108,8 +114,8 @@ struct dmirror_block {
  * @pagemap: what mm knows of it; its owner is the struct dmirror_device
  * @lock: protects all that follows
  * @blocks: one for each block of memory, @nr_blocks of them
- * @nr_blocks: set once
- * @first_pfn: of block 0, set once
+ * @nr_blocks: how many
+ * @first_pfn: of block 0; higher than any while the device has no memory
  * @evicted: pfns that pages were evicted to, hashed by pfn; not under the lock
  * @empty: blocks of which nothing is allocated
  * @partial: blocks that have some pages free
@@ -140,6 +146,7 @@ struct dmirror_devmem {
  * struct dmirror_device - one device
  * @id: the number in the names of its nodes
  * @type: kind of memory
+ * @start: physical address of coherent memory, 0 for private
  * @owner: what mm knows the owner of its memory by: the device, or the
  *	interconnect, whose devices are to see each other's memory
  * @hw: the hardware
@@ -153,12 +160,20 @@ struct dmirror_devmem {
  * @hmm_misc: /dev/hmm_dmirrorN, if there is one
  * @name: of @misc
  * @hmm_name: of @hmm_misc
+ * @plug_lock: held by who unplugs the device or plugs it in
+ * @present: there is hardware, protected by @plug_lock; @hw then is started and
+ *	@devmem initialised
+ * @users: who uses it just now; dying while the device is closed to users
+ * @unused: nobody uses it any more, and it is closed
+ * @mirrors: all mirrors, protected by a lock of svm.c
  *
- * Lives from module init to module exit. Files hold the module, not the device.
+ * Lives from module init to module exit, plugged in or not. Files hold the
+ * module, not the device.
  */
 struct dmirror_device {
 	unsigned int id;
 	enum dmirror_memory_type type;
+	u64 start;
 	void *owner;
 	struct dmirror_hw hw;
 	struct dmirror_devmem devmem;
@@ -172,6 +187,12 @@ struct dmirror_device {
 	struct miscdevice hmm_misc;
 	char name[DMIRROR_NAME_LEN];
 	char hmm_name[DMIRROR_NAME_LEN];
+	/* One unplugs or plugs in at a time. Outermost of all. */
+	struct mutex plug_lock;
+	bool present;
+	struct percpu_ref users;
+	struct completion unused;
+	struct list_head mirrors;
 };
 
 /**
@@ -210,6 +231,7 @@ struct dmirror_chunk {
 /**
  * struct dmirror_svm - a mirrored address space: one open file
  * @dev: the device that mirrors it
+ * @link: in the list of mirrors of the device
  * @mm: the address space; a reference on the structure, not on its contents
  * @chunks: what of it is watched, by number of block; its own lock protects it,
  *	@idle, and what struct dmirror_chunk says
@@ -220,19 +242,22 @@ struct dmirror_chunk {
  *	device's engines use what it maps
  * @pt: the device's page table, protected by @lock
  * @claims: pages that are being made exclusive just now, protected by @lock
- * @jobs_lock: protects @faults, @jobs, @nr_jobs and @last_job
+ * @jobs_lock: protects @faults, @jobs, @nr_jobs, @last_job and changes of
+ *	@stopped
  * @faults: jobs whose faults are to be served
  * @fault_work: serves them
- * @jobs: in the background, complete or not
- * @nr_jobs: how many, with those that somebody waits for
+ * @jobs: all of them, complete or not
+ * @nr_jobs: how many are in the background, with those that somebody waits for
  * @last_job: number of the last one
  * @through_system: memory on another device may be migrated by way of the system
- * @stopped: the file is being closed: whoever works for it is to stop
+ * @stopped: the file is being closed, or the device was unplugged: whoever works
+ *	for it is to stop
  * @nr_faults: batches faulted in for the device
  * @invalidations: notifier callbacks
  */
 struct dmirror_svm {
 	struct dmirror_device *dev;
+	struct list_head link;
 	struct mm_struct *mm;
 	struct xarray chunks;
 	struct list_head idle;
@@ -285,8 +310,10 @@ struct dmirror_migrate_stats {
  * @end: where the memory that it needs ends, as an address like @hw.addr
  * @target: of a migration, 0 for a compute job
  * @stats: of a migration
- * @link: among the jobs of the mirror, if it runs in the background
- * @id: its number, 0 if it does not
+ * @link: among the jobs of the mirror
+ * @id: its number, 0 if it does not run in the background
+ * @claimed: somebody waits for it and will get it, protected by the mirror's
+ *	jobs_lock
  * @faults: how many times its memory was not mapped
  * @last_fault: where it was that last
  * @migrations: how often memory was migrated for that fault
@@ -302,12 +329,26 @@ struct dmirror_job {
 	struct dmirror_migrate_stats stats;
 	struct list_head link;
 	u64 id;
+	bool claimed;
 	u64 faults;
 	u64 last_fault;
 	unsigned int migrations;
 	struct eventfd_ctx *eventfd;
 	struct completion done;
 	int ret;
+};
+
+/**
+ * enum dmirror_evict - why all of a device's memory is evicted
+ * @DMIRROR_EVICT_RELEASE: a program asks for it: give up if it takes long, or on
+ *	a fatal signal
+ * @DMIRROR_EVICT_UNPLUG: the device goes away: do not give up, but on a signal
+ * @DMIRROR_EVICT_UNLOAD: the module goes away: never give up
+ */
+enum dmirror_evict {
+	DMIRROR_EVICT_RELEASE,
+	DMIRROR_EVICT_UNPLUG,
+	DMIRROR_EVICT_UNLOAD,
 };
 
 /* Whoever works for a mirror is to stop: on its own account, or the file's. */
@@ -339,8 +380,6 @@ struct dmirror_device *dmirror_device_get(unsigned int index);
 unsigned int dmirror_device_count(void);
 unsigned long dmirror_min_residency(void);
 u64 dmirror_cpu_fault_window(void);
-unsigned int dmirror_copy_engines(void);
-unsigned int dmirror_fault_entries(void);
 u64 dmirror_device_fault_window(void);
 
 /* ioctl.c */
@@ -351,10 +390,24 @@ void dmirror_show_fdinfo(struct seq_file *m, struct file *file);
 /* hmm_abi.c */
 extern const struct file_operations dmirror_hmm_fops;
 
+/* plug.c */
+int dmirror_plug_init(struct dmirror_device *dev);
+void dmirror_plug_fini(struct dmirror_device *dev);
+int dmirror_plug(struct dmirror_device *dev);
+int dmirror_unplug(struct dmirror_device *dev);
+bool dmirror_device_enter(struct dmirror_device *dev);
+void dmirror_device_hold(struct dmirror_device *dev);
+void dmirror_device_exit(struct dmirror_device *dev);
+bool dmirror_device_closed(struct dmirror_device *dev);
+
 /* svm.c */
 void dmirror_svm_teach_lockdep(void);
 struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev);
 void dmirror_svm_destroy(struct dmirror_svm *svm);
+int dmirror_svm_enter(struct dmirror_svm *svm);
+int dmirror_svm_exit(struct dmirror_svm *svm, int ret);
+void dmirror_mirrors_stop(struct dmirror_device *dev);
+void dmirror_mirrors_unmap(struct dmirror_device *dev);
 struct dmirror_chunk *dmirror_chunk_get(struct dmirror_svm *svm, u64 addr);
 void dmirror_chunk_keep(struct dmirror_chunk *chunk);
 void dmirror_chunk_put(struct dmirror_chunk *chunk);
@@ -382,6 +435,7 @@ int dmirror_job_submit(struct dmirror_svm *svm,
 struct dmirror_job *dmirror_job_wait(struct dmirror_svm *svm, u64 id,
 				     bool poll);
 void dmirror_job_finish(struct dmirror_svm *svm, struct dmirror_job *job);
+void dmirror_jobs_stop(struct dmirror_svm *svm);
 void dmirror_jobs_cancel(struct dmirror_svm *svm);
 
 /* migrate.c */
@@ -391,7 +445,7 @@ int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
 void dmirror_migrate_window(struct dmirror_svm *svm, u64 addr, u64 window);
 vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf);
 int dmirror_evict_prepare(struct dmirror_device *dev);
-int dmirror_evict_all(struct dmirror_device *dev, bool unloading);
+int dmirror_evict_all(struct dmirror_device *dev, enum dmirror_evict why);
 unsigned long dmirror_evict_some(struct dmirror_device *dev,
 				 unsigned long wanted);
 
@@ -401,7 +455,7 @@ int dmirror_atomic(struct dmirror_svm *svm, struct dmirror_hw_job *job,
 		   u32 *flags);
 
 /* devmem.c */
-int dmirror_devmem_init(struct dmirror_device *dev, u64 start, u64 size);
+int dmirror_devmem_init(struct dmirror_device *dev);
 void dmirror_devmem_fini(struct dmirror_device *dev);
 struct folio *dmirror_devmem_alloc(struct dmirror_device *dev,
 				   unsigned int order);

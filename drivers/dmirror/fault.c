@@ -416,7 +416,7 @@ int dmirror_run(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
 		up_read(&svm->lock);
 		if (!ret)
 			return 0;
-		if (fatal_signal_pending(current))
+		if (dmirror_svm_stopped(svm))
 			return -EINTR;
 		if (ret == -EAGAIN)
 			continue;

@@ -321,7 +321,7 @@ static int hmm_check_exclusive(struct dmirror_svm *svm, struct hmm_cmd *cmd,
 
 static int hmm_release(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
 {
-	return dmirror_evict_all(svm->dev, false);
+	return dmirror_evict_all(svm->dev, DMIRROR_EVICT_RELEASE);
 }
 
 static int hmm_flags(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
@@ -378,6 +378,9 @@ static long dmirror_hmm_ioctl(struct file *file, unsigned int command,
 	cmd.cpages = 0;
 	cmd.faults = 0;
 
+	ret = dmirror_svm_enter(svm);
+	if (ret)
+		return ret;
 	if (command == HMM_RELEASE) {
 		ret = hmm_release(svm, &cmd, end);
 	} else if (command == HMM_FLAGS) {
@@ -388,6 +391,7 @@ static long dmirror_hmm_ioctl(struct file *file, unsigned int command,
 	} else {
 		ret = nowhere_errno(command);
 	}
+	ret = dmirror_svm_exit(svm, ret);
 	if (ret)
 		return ret;
 	return copy_to_user(user, &cmd, sizeof(cmd)) ? -EFAULT : 0;

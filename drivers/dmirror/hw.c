@@ -43,40 +43,53 @@ struct copy_job {
 	u64 bytes;
 };
 
-static void engines_fini(struct dmirror_hw *hw)
+static void engines_stop(struct dmirror_hw *hw)
 {
 	unsigned int i;
 
-	for (i = 0; i < hw->nr_engines; i++)
+	for (i = 0; i < hw->nr_engines && hw->engines[i].queue; i++) {
 		destroy_workqueue(hw->engines[i].queue);
+		hw->engines[i].queue = NULL;
+	}
 	/* A job goes back to the pool when nobody can look at its fence. */
 	rcu_barrier();
 	mempool_destroy(hw->jobs);
 }
 
-static int engines_init(struct dmirror_hw *hw, unsigned int nr)
+static int engines_start(struct dmirror_hw *hw)
+{
+	struct dmirror_hw_engine *engine;
+	unsigned int i;
+
+	hw->jobs = mempool_create_kmalloc_pool(hw->nr_engines,
+					       sizeof(struct copy_job));
+	if (!hw->jobs)
+		return -ENOMEM;
+	for (i = 0; i < hw->nr_engines; i++) {
+		engine = &hw->engines[i];
+		/* Reclaim may wait for a migration to end. */
+		engine->queue = alloc_ordered_workqueue("dmirror%u-copy%u",
+							WQ_MEM_RECLAIM, hw->id,
+							i);
+		if (!engine->queue) {
+			engines_stop(hw);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static void engines_init(struct dmirror_hw *hw, unsigned int nr)
 {
 	struct dmirror_hw_engine *engine;
 
-	hw->jobs = mempool_create_kmalloc_pool(nr, sizeof(struct copy_job));
-	if (!hw->jobs)
-		return -ENOMEM;
 	for (hw->nr_engines = 0; hw->nr_engines < nr; hw->nr_engines++) {
 		engine = &hw->engines[hw->nr_engines];
 		engine->hw = hw;
 		mutex_init(&engine->busy);
 		spin_lock_init(&engine->lock);
 		engine->context = dma_fence_context_alloc(1);
-		/* Reclaim may wait for a migration to end. */
-		engine->queue = alloc_ordered_workqueue("dmirror%u-copy%u",
-							WQ_MEM_RECLAIM, hw->id,
-							hw->nr_engines);
-		if (!engine->queue) {
-			engines_fini(hw);
-			return -ENOMEM;
-		}
 	}
-	return 0;
 }
 
 static void faults_init(struct dmirror_hw_faults *faults, unsigned int size)
@@ -88,53 +101,66 @@ static void faults_init(struct dmirror_hw_faults *faults, unsigned int size)
 }
 
 /**
- * dmirror_hw_init() - bring up a device's memory and engines
+ * dmirror_hw_init() - what there is of a device before it is plugged in
  * @hw: the hardware; its id and its fault interrupt are set
  * @size: of its memory in bytes, a multiple of the block size
- * @base: where the CPU sees that memory, NULL if it does not
  * @engines: number of copy engines, 1 to DMIRROR_HW_ENGINES_MAX
  * @fault_entries: size of the fault buffer, at least 1
+ *
+ * The locks are made here, once: who looks at a device that is not plugged in,
+ * or still has to do with a job that is complete, finds them as they are to be.
+ *
+ * Context: process context.
+ */
+void dmirror_hw_init(struct dmirror_hw *hw, u64 size, unsigned int engines,
+		     unsigned int fault_entries)
+{
+	hw->size = size;
+	faults_init(&hw->faults, fault_entries);
+	engines_init(hw, engines);
+}
+
+/**
+ * dmirror_hw_start() - bring up a device's memory and engines
+ * @hw: the hardware
+ * @base: where the CPU sees its memory, NULL if it does not
  *
  * Context: may sleep.
  * Return: 0, or -ENOMEM.
  */
-int dmirror_hw_init(struct dmirror_hw *hw, u64 size, void *base,
-		    unsigned int engines, unsigned int fault_entries)
+int dmirror_hw_start(struct dmirror_hw *hw, void *base)
 {
-	hw->size = size;
 	hw->base = base;
-	hw->cells = NULL;
-	faults_init(&hw->faults, fault_entries);
 	hw->compute = alloc_workqueue("dmirror%u-compute", WQ_UNBOUND,
 				      COMPUTE_JOBS, hw->id);
 	if (!hw->compute)
 		return -ENOMEM;
-	if (engines_init(hw, engines))
+	if (engines_start(hw))
 		goto destroy_compute;
 	if (base)
 		return 0;
 
-	hw->cells = kvcalloc(size / DMIRROR_BLOCK_SIZE, sizeof(*hw->cells),
+	hw->cells = kvcalloc(hw->size / DMIRROR_BLOCK_SIZE, sizeof(*hw->cells),
 			     GFP_KERNEL);
 	if (hw->cells)
 		return 0;
 
-	engines_fini(hw);
+	engines_stop(hw);
 destroy_compute:
 	destroy_workqueue(hw->compute);
 	return -ENOMEM;
 }
 
 /**
- * dmirror_hw_fini() - shut a device down
+ * dmirror_hw_stop() - shut a device down
  * @hw: the hardware; nothing of its memory is in use, and no job runs
  *
  * Context: may sleep.
  */
-void dmirror_hw_fini(struct dmirror_hw *hw)
+void dmirror_hw_stop(struct dmirror_hw *hw)
 {
 	destroy_workqueue(hw->compute);
-	engines_fini(hw);
+	engines_stop(hw);
 	dmirror_hw_trim_all(hw);
 	kvfree(hw->cells);
 	hw->cells = NULL;
@@ -652,19 +678,18 @@ static void compute_work(struct work_struct *work)
 
 /**
  * dmirror_hw_submit() - give the compute engine a job
- * @hw: the hardware
- * @job: the job; the caller set the operation, @pt, @pt_lock and @complete
+ * @job: the job; the caller set the operation, @hw, @pt, @pt_lock and @complete
  *
  * A short job whose memory is mapped is complete before this returns, as it
  * would be on a device before the CPU could go to sleep.
  *
  * Context: may sleep; job->pt_lock is not held.
  */
-void dmirror_hw_submit(struct dmirror_hw *hw, struct dmirror_hw_job *job)
+void dmirror_hw_submit(struct dmirror_hw_job *job)
 {
+	struct dmirror_hw *hw = job->hw;
 	int ret;
 
-	job->hw = hw;
 	INIT_WORK(&job->work, compute_work);
 	ret = job_step(job);
 	if (ret == -EAGAIN || (ret == -EFAULT && !report_fault(hw, job)))
@@ -686,7 +711,7 @@ void dmirror_hw_replay(struct dmirror_hw_job *job)
 
 /**
  * dmirror_hw_cancel() - have a job end soon
- * @job: a job that was submitted and is not freed
+ * @job: a job that is not freed; it may not even be submitted yet
  *
  * It completes with -ECANCELED, unless it was about to complete.
  *

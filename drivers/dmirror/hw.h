@@ -37,7 +37,7 @@ struct dmirror_pt;
 /**
  * struct dmirror_hw_engine - one copy engine
  * @hw: of which it is a part
- * @queue: runs its jobs, one after the other
+ * @queue: runs its jobs, one after the other; NULL while it is stopped
  * @busy: held while a job runs
  * @lock: protects what follows; also the lock of the jobs' fences
  * @context: of the fences
@@ -181,7 +181,7 @@ enum dmirror_hw_op {
  * @pt_lock: held for reading by who walks it, so that who changes it waits for
  *	the engine
  * @cancelled: the job is to end
- * @hw: the hardware that it was submitted to
+ * @hw: the hardware that it is for
  * @complete: called at the end, with 0 or an error; the job may be freed in it
  * @work: the engine's
  * @fault_link: in the fault buffer, and then in the list of who serves faults
@@ -211,9 +211,10 @@ struct dmirror_hw_job {
 	struct list_head fault_link;
 };
 
-int dmirror_hw_init(struct dmirror_hw *hw, u64 size, void *base,
-		    unsigned int engines, unsigned int fault_entries);
-void dmirror_hw_fini(struct dmirror_hw *hw);
+void dmirror_hw_init(struct dmirror_hw *hw, u64 size, unsigned int engines,
+		     unsigned int fault_entries);
+int dmirror_hw_start(struct dmirror_hw *hw, void *base);
+void dmirror_hw_stop(struct dmirror_hw *hw);
 int dmirror_hw_populate(struct dmirror_hw *hw, u64 offset);
 void dmirror_hw_trim_all(struct dmirror_hw *hw);
 
@@ -223,7 +224,7 @@ struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
 void dmirror_hw_help(struct dma_fence *fence);
 int dmirror_hw_run(struct dmirror_hw *hw, const struct dmirror_pt *pt,
 		   struct dmirror_hw_job *job);
-void dmirror_hw_submit(struct dmirror_hw *hw, struct dmirror_hw_job *job);
+void dmirror_hw_submit(struct dmirror_hw_job *job);
 void dmirror_hw_replay(struct dmirror_hw_job *job);
 void dmirror_hw_cancel(struct dmirror_hw_job *job);
 struct dmirror_hw_job *dmirror_hw_next_fault(struct dmirror_hw *hw);

@@ -538,6 +538,18 @@ static const struct ioctl_entry *find_ioctl(unsigned int cmd)
 	return NULL;
 }
 
+/* What became of its jobs can be asked for when the device is gone. */
+static int dispatch(struct dmirror_svm *svm, const struct ioctl_entry *entry,
+		    union ioctl_arg *arg)
+{
+	int ret;
+
+	if (entry->func == ioctl_wait)
+		return ioctl_wait(svm, arg);
+	ret = dmirror_svm_enter(svm);
+	return ret ?: dmirror_svm_exit(svm, entry->func(svm, arg));
+}
+
 static long dmirror_ioctl(struct file *file, unsigned int cmd,
 			  unsigned long uarg)
 {
@@ -565,7 +577,7 @@ static long dmirror_ioctl(struct file *file, unsigned int cmd,
 
 	if (!mmget_not_zero(svm->mm))
 		return -ESRCH;
-	ret = current->mm == svm->mm ? entry->func(svm, &arg) : -EXDEV;
+	ret = current->mm == svm->mm ? dispatch(svm, entry, &arg) : -EXDEV;
 	mmput(svm->mm);
 
 	if (copy_to_user(user, &arg, min(size, _IOC_SIZE(entry->cmd))))

@@ -28,6 +28,7 @@ static struct dmirror_job *job_alloc(struct dmirror_svm *svm,
 		return NULL;
 	job->svm = svm;
 	job->hw = *hw;
+	job->hw.hw = &svm->dev->hw;
 	job->end = end;
 	job->hw.pt = &svm->pt;
 	job->hw.pt_lock = &svm->lock;
@@ -36,22 +37,62 @@ static struct dmirror_job *job_alloc(struct dmirror_svm *svm,
 	return job;
 }
 
-/* Whoever waits may free the job, and the program may look for it at once. */
+/*
+ * Whoever waits may free the job, and the program may look for it at once. Who
+ * works for a job in the background cannot be killed: -EINTR says it was stopped.
+ */
 static void job_complete(struct dmirror_job *job, int ret)
 {
 	struct eventfd_ctx *eventfd = job->eventfd;
+	struct dmirror_device *dev = job->svm->dev;
 
-	job->ret = ret;
+	job->ret = ret == -EINTR ? -ECANCELED : ret;
 	complete_all(&job->done);
 	if (eventfd) {
 		eventfd_signal(eventfd);
 		eventfd_ctx_put(eventfd);
 	}
+	dmirror_device_exit(dev);
 }
 
 static void compute_complete(struct dmirror_hw_job *hw, int ret)
 {
 	job_complete(container_of(hw, struct dmirror_job, hw), ret);
+}
+
+/*
+ * Add the job to those of the mirror, where who unplugs the device finds it and
+ * cancels it. One in the background gets a number, and *id is set to that.
+ */
+static int job_add(struct dmirror_svm *svm, struct dmirror_job *job, u64 *id)
+{
+	int ret = 0;
+
+	spin_lock(&svm->jobs_lock);
+	if (svm->stopped) {
+		ret = -ENODEV;
+	} else if (id && svm->nr_jobs == JOBS_MAX) {
+		ret = -EBUSY;
+	} else {
+		if (id) {
+			svm->nr_jobs++;
+			job->id = ++svm->last_job;
+			*id = job->id;
+		}
+		list_add_tail(&job->link, &svm->jobs);
+	}
+	spin_unlock(&svm->jobs_lock);
+	return ret;
+}
+
+static void job_remove(struct dmirror_svm *svm, struct dmirror_job *job)
+{
+	spin_lock(&svm->jobs_lock);
+	list_del(&job->link);
+	if (job->id)
+		svm->nr_jobs--;
+	spin_unlock(&svm->jobs_lock);
+	kfree(job);
 }
 
 /**
@@ -62,9 +103,11 @@ static void compute_complete(struct dmirror_hw_job *hw, int ret)
  *	@template->addr is; one fault brings in all that is left of it
  * @faults: counts the faults
  *
- * Context: may sleep; the caller holds a reference on the users of svm->mm.
- * Return: 0 when the job is done; -ENOMEM; -EINTR on a fatal signal; or the
- * error of dmirror_fault_range(), with the address in @template.
+ * Context: may sleep; the caller has entered the device and holds a reference
+ * on the users of svm->mm.
+ * Return: 0 when the job is done; -ENOMEM; -EINTR on a fatal signal or if the
+ * mirror was stopped; -ENODEV if it was before; or the error of
+ * dmirror_fault_range(), with the address in @template.
  */
 int dmirror_job_run(struct dmirror_svm *svm, struct dmirror_hw_job *template,
 		    u64 end, u64 *faults)
@@ -75,8 +118,14 @@ int dmirror_job_run(struct dmirror_svm *svm, struct dmirror_hw_job *template,
 	job = job_alloc(svm, template, end);
 	if (!job)
 		return -ENOMEM;
+	ret = job_add(svm, job, NULL);
+	if (ret) {
+		kfree(job);
+		return ret;
+	}
 	job->hw.complete = compute_complete;
-	dmirror_hw_submit(&svm->dev->hw, &job->hw);
+	dmirror_device_hold(svm->dev);
+	dmirror_hw_submit(&job->hw);
 	if (wait_for_completion_killable(&job->done)) {
 		dmirror_hw_cancel(&job->hw);
 		wait_for_completion(&job->done);
@@ -85,7 +134,7 @@ int dmirror_job_run(struct dmirror_svm *svm, struct dmirror_hw_job *template,
 	*template = job->hw;
 	*faults += job->faults;
 	ret = job->ret == -ECANCELED ? -EINTR : job->ret;
-	kfree(job);
+	job_remove(svm, job);
 	return ret;
 }
 
@@ -104,25 +153,7 @@ static void migrate_work(struct work_struct *work)
 	}
 	job->hw.fault_addr = job->stats.fault_addr;
 	job->hw.done = job->stats.moved;
-	/* Nobody can kill a worker: it was stopped. */
-	job_complete(job, ret == -EINTR ? -ECANCELED : ret);
-}
-
-/* Give the job a number and a place among those of the file. */
-static int job_add(struct dmirror_svm *svm, struct dmirror_job *job, u64 *id)
-{
-	int ret = -EBUSY;
-
-	spin_lock(&svm->jobs_lock);
-	if (svm->nr_jobs < JOBS_MAX) {
-		svm->nr_jobs++;
-		job->id = ++svm->last_job;
-		*id = job->id;
-		list_add_tail(&job->link, &svm->jobs);
-		ret = 0;
-	}
-	spin_unlock(&svm->jobs_lock);
-	return ret;
+	job_complete(job, ret);
 }
 
 /**
@@ -133,9 +164,10 @@ static int job_add(struct dmirror_svm *svm, struct dmirror_job *job, u64 *id)
  * @eventfd: to signal when the job is complete, or NULL; the job takes it over
  * @id: set to the number of the job
  *
- * Context: may sleep; the caller holds a reference on the users of svm->mm.
+ * Context: may sleep; the caller has entered the device and holds a reference
+ * on the users of svm->mm.
  * Return: 0; -ENOMEM; -EBUSY if the file has too many jobs that nobody has
- * waited for.
+ * waited for; -ENODEV if the mirror was stopped.
  */
 int dmirror_job_submit(struct dmirror_svm *svm,
 		       const struct dmirror_hw_job *template,
@@ -159,12 +191,13 @@ int dmirror_job_submit(struct dmirror_svm *svm,
 	}
 
 	/* From here on somebody who guesses the number may end the job. */
+	dmirror_device_hold(svm->dev);
 	if (target) {
 		INIT_WORK(&job->hw.work, migrate_work);
 		queue_work(svm->dev->workers, &job->hw.work);
 	} else {
 		job->hw.complete = compute_complete;
-		dmirror_hw_submit(&svm->dev->hw, &job->hw);
+		dmirror_hw_submit(&job->hw);
 	}
 	return 0;
 }
@@ -172,16 +205,17 @@ int dmirror_job_submit(struct dmirror_svm *svm,
 /* Take a job from the file; only one of several who wait for it gets it. */
 static struct dmirror_job *job_claim(struct dmirror_svm *svm, u64 id, bool poll)
 {
-	struct dmirror_job *job, *found = ERR_PTR(-ENOENT);
+	struct dmirror_job *job, *found;
 
 	spin_lock(&svm->jobs_lock);
+	found = ERR_PTR(svm->stopped ? -ENODEV : -ENOENT);
 	list_for_each_entry(job, &svm->jobs, link) {
-		if (job->id != id)
+		if (!job->id || job->id != id || job->claimed)
 			continue;
 		if (poll && !completion_done(&job->done)) {
 			found = ERR_PTR(-EAGAIN);
 		} else {
-			list_del_init(&job->link);
+			job->claimed = true;
 			found = job;
 		}
 		break;
@@ -193,7 +227,7 @@ static struct dmirror_job *job_claim(struct dmirror_svm *svm, u64 id, bool poll)
 static void job_unclaim(struct dmirror_svm *svm, struct dmirror_job *job)
 {
 	spin_lock(&svm->jobs_lock);
-	list_add(&job->link, &svm->jobs);
+	job->claimed = false;
 	spin_unlock(&svm->jobs_lock);
 }
 
@@ -205,8 +239,8 @@ static void job_unclaim(struct dmirror_svm *svm, struct dmirror_job *job)
  *
  * Context: may sleep.
  * Return: the job, to be ended by dmirror_job_finish(); -ENOENT if there is
- * none of that number; -EAGAIN if it is not complete and @poll says so;
- * -ERESTARTSYS on a signal.
+ * none of that number, or -ENODEV then if the device was unplugged; -EAGAIN if it
+ * is not complete and @poll says so; -ERESTARTSYS on a signal.
  */
 struct dmirror_job *dmirror_job_wait(struct dmirror_svm *svm, u64 id, bool poll)
 {
@@ -231,10 +265,28 @@ struct dmirror_job *dmirror_job_wait(struct dmirror_svm *svm, u64 id, bool poll)
  */
 void dmirror_job_finish(struct dmirror_svm *svm, struct dmirror_job *job)
 {
+	job_remove(svm, job);
+}
+
+/**
+ * dmirror_jobs_stop() - have all work for a mirror end soon
+ * @svm: the mirror, which is given no more work from here on
+ *
+ * Jobs are cancelled, and whoever works for the mirror comes to see that it is
+ * stopped.
+ *
+ * Context: process context; does not wait.
+ */
+void dmirror_jobs_stop(struct dmirror_svm *svm)
+{
+	struct dmirror_job *job;
+
 	spin_lock(&svm->jobs_lock);
-	svm->nr_jobs--;
+	WRITE_ONCE(svm->stopped, true);
+	list_for_each_entry(job, &svm->jobs, link)
+		if (!job->target)
+			dmirror_hw_cancel(&job->hw);
 	spin_unlock(&svm->jobs_lock);
-	kfree(job);
 }
 
 /**
@@ -247,10 +299,7 @@ void dmirror_jobs_cancel(struct dmirror_svm *svm)
 {
 	struct dmirror_job *job, *next;
 
-	WRITE_ONCE(svm->stopped, true);
-	list_for_each_entry(job, &svm->jobs, link)
-		if (!job->target)
-			dmirror_hw_cancel(&job->hw);
+	dmirror_jobs_stop(svm);
 	list_for_each_entry_safe(job, next, &svm->jobs, link) {
 		wait_for_completion(&job->done);
 		dmirror_job_finish(svm, job);

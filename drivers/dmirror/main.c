@@ -4,7 +4,8 @@
  *
  * Module parameters, and the life of the devices: they come with the module and
  * go with it. An open file holds the module, so at exit there are no mirrors
- * left; memory that programs still have on a device is evicted.
+ * left; memory that programs still have on a device is evicted. In between a
+ * device can be unplugged and plugged in, see plug.c.
  */
 #include <linux/init.h>
 #include <linux/kstrtox.h>
@@ -169,28 +170,6 @@ u64 dmirror_device_fault_window(void)
 	return READ_ONCE(device_fault_window) * (u64)SZ_1K;
 }
 
-/**
- * dmirror_fault_entries() - how many faults fit in a device's fault buffer
- *
- * Context: any.
- * Return: the number.
- */
-unsigned int dmirror_fault_entries(void)
-{
-	return fault_entries;
-}
-
-/**
- * dmirror_copy_engines() - how many copy engines a device has
- *
- * Context: any.
- * Return: the number.
- */
-unsigned int dmirror_copy_engines(void)
-{
-	return copy_engines;
-}
-
 static int check_size(const char *name, unsigned long mib)
 {
 	if (mib && mib <= MAX_SIZE_MIB &&
@@ -287,10 +266,12 @@ static int add_device(enum dmirror_memory_type type, u64 start, u64 size)
 		hw_link.members[dev->id] = &dev->hw;
 	}
 	dev->type = type;
+	dev->start = start;
 	snprintf(dev->name, sizeof(dev->name), "dmirror%u", dev->id);
 
 	INIT_WORK(&dev->fault_work, dmirror_fault_work);
 	dev->hw.faults.interrupt = dmirror_fault_interrupt;
+	dmirror_hw_init(&dev->hw, size, copy_engines, fault_entries);
 	dev->workers = alloc_workqueue("%s", WQ_UNBOUND, 0, dev->name);
 	ret = -ENOMEM;
 	if (!dev->workers)
@@ -298,15 +279,17 @@ static int add_device(enum dmirror_memory_type type, u64 start, u64 size)
 	ret = dmirror_evict_prepare(dev);
 	if (ret)
 		goto destroy_workers;
-	ret = dmirror_devmem_init(dev, start, size);
-	if (ret) {
-		pr_err("dmirror%u: no %llu MiB of device memory at %#llx: error %d\n",
-		       dev->id, size / SZ_1M, start, ret);
+	ret = dmirror_plug_init(dev);
+	if (ret)
 		goto free_batch;
-	}
+	ret = dmirror_plug(dev);
+	if (ret)
+		goto plug_fini;
 	devices[nr_devices++] = dev;
 	return 0;
 
+plug_fini:
+	dmirror_plug_fini(dev);
 free_batch:
 	kvfree(dev->evict_batch);
 destroy_workers:
@@ -321,10 +304,9 @@ static void remove_devices(void)
 	while (nr_devices) {
 		struct dmirror_device *dev = devices[--nr_devices];
 
-		dmirror_evict_all(dev, true);
+		dmirror_plug_fini(dev);
 		/* The last fault may be served, but not yet looked for another. */
 		destroy_workqueue(dev->workers);
-		dmirror_devmem_fini(dev);
 		kvfree(dev->evict_batch);
 		kfree(dev);
 	}

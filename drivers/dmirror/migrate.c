@@ -738,14 +738,17 @@ static void fetch_from_others(struct dmirror_svm *svm, u64 addr, u64 end,
 	struct migration m;
 	unsigned int i;
 	u64 stop;
+	int ret;
 
 	for (i = 0; i < dmirror_device_count(); i++) {
 		dev = dmirror_device_get(i);
-		if (dev->owner == svm->dev->owner)
+		if (dev->owner == svm->dev->owner || !dmirror_device_enter(dev))
 			continue;
 		stop = end;
 		migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, batch);
-		if (migrate_attempt(svm, &m, addr, &stop, &stats))
+		ret = migrate_attempt(svm, &m, addr, &stop, &stats);
+		dmirror_device_exit(dev);
+		if (ret)
 			return;
 	}
 }
@@ -1084,7 +1087,7 @@ unsigned long dmirror_evict_some(struct dmirror_device *dev,
 	return 0;
 }
 
-static int evict_passes(struct dmirror_device *dev, bool unloading)
+static int evict_passes(struct dmirror_device *dev, enum dmirror_evict why)
 {
 	unsigned long block, moved;
 	unsigned int fruitless = 0;
@@ -1092,7 +1095,8 @@ static int evict_passes(struct dmirror_device *dev, bool unloading)
 	while (READ_ONCE(dev->devmem.used)) {
 		moved = 0;
 		for (block = 0; block < dev->devmem.nr_blocks; block++) {
-			if (!unloading && fatal_signal_pending(current))
+			if (why != DMIRROR_EVICT_UNLOAD &&
+			    fatal_signal_pending(current))
 				return -EINTR;
 			moved += evict_block(dev, block);
 			cond_resched();
@@ -1103,7 +1107,7 @@ static int evict_passes(struct dmirror_device *dev, bool unloading)
 		}
 
 		if (++fruitless % EVICT_FRUITLESS_MAX == 0) {
-			if (!unloading)
+			if (why == DMIRROR_EVICT_RELEASE)
 				return -EBUSY;
 			pr_warn("dmirror%u: %lu pages of device memory cannot be evicted yet: they are in use, or the system has no memory for them\n",
 				dev->id, READ_ONCE(dev->devmem.used));
@@ -1116,31 +1120,32 @@ static int evict_passes(struct dmirror_device *dev, bool unloading)
 /**
  * dmirror_evict_all() - bring all of a device's memory back to the system
  * @dev: the device
- * @unloading: the device goes away: do not give up, and stay closed
+ * @why: says whether to give up and whether to heed signals
  *
  * Works by physical address, whoever the memory belongs to, and takes no lock
  * that a CPU fault could need. Meanwhile the device answers as one that is
- * full, so there is an end.
+ * full, so there is an end. One that goes away is empty for good: nobody can
+ * have memory of it any more.
  *
  * Context: may sleep.
- * Return: 0 when the device is empty; -EINTR on a fatal signal; -EBUSY if pages
- * are held by others for long, which includes that the system has no memory.
+ * Return: 0 when the device is empty; -EINTR on a fatal signal, never for
+ * DMIRROR_EVICT_UNLOAD; -EBUSY, for DMIRROR_EVICT_RELEASE, if pages are held by
+ * others for long, which includes that the system has no memory.
  */
-int dmirror_evict_all(struct dmirror_device *dev, bool unloading)
+int dmirror_evict_all(struct dmirror_device *dev, enum dmirror_evict why)
 {
 	int ret;
 
-	if (unloading)
+	if (why == DMIRROR_EVICT_UNLOAD)
 		mutex_lock(&dev->evict_lock);
 	else if (mutex_lock_killable(&dev->evict_lock))
 		return -EINTR;
 
 	dmirror_devmem_close(dev);
-	ret = evict_passes(dev, unloading);
+	ret = evict_passes(dev, why);
 	if (!ret)
 		dmirror_hw_trim_all(&dev->hw);
-	if (!unloading)
-		dmirror_devmem_open(dev);
+	dmirror_devmem_open(dev);
 	mutex_unlock(&dev->evict_lock);
 	return ret;
 }

@@ -38,6 +38,9 @@
 #include "dmirror.h"
 #include "trace.h"
 
+/* Protects the lists of mirrors of all devices; opening a file is rare. */
+static DEFINE_MUTEX(mirrors_lock);
+
 static u64 chunk_start(const struct dmirror_chunk *chunk)
 {
 	return chunk->notifier.interval_tree.start;
@@ -325,6 +328,7 @@ void dmirror_svm_teach_lockdep(void)
 	if (!svm)
 		return;
 	svm_locks_init(svm);
+	mutex_lock(&mirrors_lock);
 	/* There is no mm when the driver is built in. */
 	if (current->mm)
 		mmap_read_lock(current->mm);
@@ -336,7 +340,29 @@ void dmirror_svm_teach_lockdep(void)
 	fs_reclaim_release(GFP_KERNEL);
 	if (current->mm)
 		mmap_read_unlock(current->mm);
+	mutex_unlock(&mirrors_lock);
 	kfree(svm);
+}
+
+/* From here on who unplugs the device knows of the mirror. */
+static int attach(struct dmirror_svm *svm)
+{
+	int ret = -ENODEV;
+
+	mutex_lock(&mirrors_lock);
+	if (!dmirror_device_closed(svm->dev)) {
+		list_add_tail(&svm->link, &svm->dev->mirrors);
+		ret = 0;
+	}
+	mutex_unlock(&mirrors_lock);
+	return ret;
+}
+
+static void detach(struct dmirror_svm *svm)
+{
+	mutex_lock(&mirrors_lock);
+	list_del(&svm->link);
+	mutex_unlock(&mirrors_lock);
 }
 
 /**
@@ -346,13 +372,15 @@ void dmirror_svm_teach_lockdep(void)
  * Nothing is watched before the device uses it.
  *
  * Context: may sleep; takes mmap_lock.
- * Return: the mirror; -EINVAL if the caller has no address space; -ENOMEM; or
- * what mmu_interval_notifier_insert() answers.
+ * Return: the mirror; -EINVAL if the caller has no address space; -ENODEV if
+ * the device is unplugged; -ENOMEM; or what mmu_interval_notifier_insert()
+ * answers.
  */
 struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev)
 {
 	struct dmirror_chunk *chunk;
 	struct dmirror_svm *svm;
+	int ret;
 
 	if (!current->mm)
 		return ERR_PTR(-EINVAL);
@@ -376,13 +404,89 @@ struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev)
 	 * any signal interrupts. Have that here, and not in a device fault.
 	 */
 	chunk = dmirror_chunk_get(svm, 0);
-	if (IS_ERR(chunk)) {
-		kfree(svm);
-		return ERR_CAST(chunk);
+	ret = PTR_ERR_OR_ZERO(chunk);
+	if (!ret) {
+		dmirror_chunk_put(chunk);
+		ret = attach(svm);
 	}
-	dmirror_chunk_put(chunk);
+	if (ret) {
+		kfree(svm);
+		return ERR_PTR(ret);
+	}
 	mmgrab(svm->mm);
 	return svm;
+}
+
+/**
+ * dmirror_svm_enter() - begin to use the device for a mirror
+ * @svm: the mirror
+ *
+ * Context: any.
+ * Return: 0, and then dmirror_svm_exit() is to follow; -ENODEV if the device is
+ * unplugged, or was since the mirror was made.
+ */
+int dmirror_svm_enter(struct dmirror_svm *svm)
+{
+	if (!dmirror_device_enter(svm->dev))
+		return -ENODEV;
+	if (!READ_ONCE(svm->stopped))
+		return 0;
+	dmirror_device_exit(svm->dev);
+	return -ENODEV;
+}
+
+/**
+ * dmirror_svm_exit() - have done with the device
+ * @svm: the mirror
+ * @ret: what is to be answered
+ *
+ * Context: any.
+ * Return: @ret, but -ENODEV for what was interrupted as the device was unplugged.
+ */
+int dmirror_svm_exit(struct dmirror_svm *svm, int ret)
+{
+	if (ret == -EINTR && READ_ONCE(svm->stopped))
+		ret = -ENODEV;
+	dmirror_device_exit(svm->dev);
+	return ret;
+}
+
+/**
+ * dmirror_mirrors_stop() - have all that a device does for programs end soon
+ * @dev: the device, which is closed; mirrors that there are never work again
+ *
+ * Context: may sleep; does not wait for what is under way.
+ */
+void dmirror_mirrors_stop(struct dmirror_device *dev)
+{
+	struct dmirror_svm *svm;
+
+	mutex_lock(&mirrors_lock);
+	list_for_each_entry(svm, &dev->mirrors, link)
+		dmirror_jobs_stop(svm);
+	mutex_unlock(&mirrors_lock);
+}
+
+/**
+ * dmirror_mirrors_unmap() - drop all that a device has mapped
+ * @dev: the device, which is closed and which everybody has left
+ *
+ * The notifiers stay until the memory is unmapped or the file is closed, and
+ * find nothing to do.
+ *
+ * Context: may sleep.
+ */
+void dmirror_mirrors_unmap(struct dmirror_device *dev)
+{
+	struct dmirror_svm *svm;
+
+	mutex_lock(&mirrors_lock);
+	list_for_each_entry(svm, &dev->mirrors, link) {
+		down_write(&svm->lock);
+		dmirror_pt_unmap(&svm->pt, 0, U64_MAX);
+		up_write(&svm->lock);
+	}
+	mutex_unlock(&mirrors_lock);
 }
 
 /**
@@ -400,6 +504,7 @@ void dmirror_svm_destroy(struct dmirror_svm *svm)
 	unsigned long index;
 
 	dmirror_jobs_cancel(svm);
+	detach(svm);
 
 	/* The collector may be at it too; each takes what is still there. */
 	xa_lock(&svm->chunks);

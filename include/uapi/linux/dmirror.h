@@ -46,6 +46,11 @@
  * -ENOMEM     The system has no memory; what did not fit stayed on the device.
  * -EIO        The device's copy engine failed; the pages stayed where they
  *             were, with their contents.
+ * -ENODEV     The device is unplugged, or was since the file was opened: it will
+ *             not work again, a new one may. What the call had done before is
+ *             in its outputs; if it had not begun, they are as they were given.
+ *             Memory that was on the device is in system memory, with its
+ *             contents. Opening a node answers this while there is no device.
  * -EINTR      A fatal signal is pending.
  * =========== ===============================================================
  */
@@ -415,7 +420,7 @@ enum dmirror_wait_flag {
  * @job: the number of the job
  * @error: out, 0 or the error, as a positive number, with which the ioctl that
  *	does the same at once would have ended; ECANCELED if the file was
- *	closed or the device went away
+ *	closed or the device was unplugged
  * @faults: out, how many times memory of the job had to be faulted in
  * @done: out, bytes filled, copied or moved
  * @stayed: out, of a migration, bytes that did not move and were not at the
@@ -423,7 +428,9 @@ enum dmirror_wait_flag {
  * @fault_addr: out, the address that @error is about
  *
  * A job can be waited for once; then, as for a number that never was one, the
- * answer is -ENOENT. A signal interrupts the wait.
+ * answer is -ENOENT. A signal interrupts the wait. When the device is unplugged,
+ * the jobs that there are can still be waited for; the answer for any other
+ * number is -ENODEV.
  */
 struct dmirror_wait {
 	__u32 size;
