@@ -84,6 +84,53 @@ static inline int dm_set_parameter(const char *name, unsigned int value)
 	return dm_file_write(path, text);
 }
 
+/* How many faults wait in the device's buffer, or -1 */
+static inline long dm_faults_waiting(unsigned int device)
+{
+	FILE *f = fopen(dm_debugfs_path(device, "engines"), "r");
+	unsigned long waiting;
+	char line[256];
+	long found = -1;
+
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "compute faults %*u stalls %*u waiting %lu",
+			   &waiting) == 1)
+			found = waiting;
+	fclose(f);
+	return found;
+}
+
+/*
+ * Unplugging a device and plugging it in: 0 or a negative errno
+ */
+
+static inline int dm_set_plugged(unsigned int device, const char *value)
+{
+	char path[128];
+	int fd, ret = 0;
+
+	snprintf(path, sizeof(path), DM_DEBUGFS "/dmirror%u/plugged", device);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, value, 1) != 1)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static inline int dm_unplug(unsigned int device)
+{
+	return dm_set_plugged(device, "0");
+}
+
+static inline int dm_plug(unsigned int device)
+{
+	return dm_set_plugged(device, "1");
+}
+
 /*
  * Copies that fail
  */

@@ -9,6 +9,7 @@
 
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
+#include "dmirror_load.h"
 
 #define SEED		0x10b5
 #define JOBS_MAX	64
@@ -57,29 +58,9 @@ static bool set_hold(const char *dir, bool hold)
 	return dm_knob(path, hold ? "1" : "0");
 }
 
-/* How many faults wait in the device's buffer */
-static long faults_waiting(const char *dir)
+static void await_faults(unsigned int device, long count)
 {
-	char path[128], line[256];
-	unsigned long waiting;
-	long found = -1;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/engines", dir);
-	f = fopen(path, "r");
-	if (!f)
-		return -1;
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "compute faults %*u stalls %*u waiting %lu",
-			   &waiting) == 1)
-			found = waiting;
-	fclose(f);
-	return found;
-}
-
-static void await_faults(const char *dir, long count)
-{
-	while (faults_waiting(dir) < count)
+	while (dm_faults_waiting(device) < count)
 		dm_msleep(1);
 }
 
@@ -277,8 +258,8 @@ TEST_F(jobs, full_fault_buffer)
 					       self->mem + (f * JOBS_MAX + i) *
 					       64, 64, f * JOBS_MAX + i, -1,
 					       &jobs[f][i]));
-	await_faults(self->dir, JOBS_MAX);
-	EXPECT_EQ(JOBS_MAX, faults_waiting(self->dir));
+	await_faults(self->dm.device, JOBS_MAX);
+	EXPECT_EQ(JOBS_MAX, dm_faults_waiting(self->dm.device));
 	EXPECT_EQ(-EAGAIN, dm_wait_job(fds[1], jobs[1][JOBS_MAX - 1],
 				       DMIRROR_WAIT_POLL, &w));
 
@@ -290,7 +271,7 @@ TEST_F(jobs, full_fault_buffer)
 			EXPECT_TRUE(all_words(self->mem + (f * JOBS_MAX + i) *
 					      64, 64, f * JOBS_MAX + i));
 		}
-	EXPECT_EQ(0, faults_waiting(self->dir));
+	EXPECT_EQ(0, dm_faults_waiting(self->dm.device));
 	close(fds[1]);
 }
 
@@ -309,7 +290,7 @@ TEST_F(jobs, duplicates)
 		ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL,
 				       self->mem + i * 64, 64, i, -1,
 				       &jobs[i]));
-	await_faults(self->dir, ARRAY_SIZE(jobs));
+	await_faults(self->dm.device, ARRAY_SIZE(jobs));
 	before = dm_file_value(path, "device_faults");
 	ASSERT_TRUE(set_hold(self->dir, false));
 	for (i = 0; i < ARRAY_SIZE(jobs); i++) {
@@ -338,7 +319,7 @@ TEST_F(jobs, close_cancels)
 	close(fd);
 	ASSERT_EQ(sizeof(count), read(event, &count, sizeof(count)));
 	EXPECT_EQ(JOBS_MAX, count);
-	EXPECT_EQ(0, faults_waiting(self->dir));
+	EXPECT_EQ(0, dm_faults_waiting(self->dm.device));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 	close(event);
 }
@@ -378,7 +359,7 @@ TEST_F(jobs, exit_with_jobs)
 		dm_wait(pid);
 	}
 	ASSERT_TRUE(set_hold(self->dir, false));
-	EXPECT_EQ(0, faults_waiting(self->dir));
+	EXPECT_EQ(0, dm_faults_waiting(self->dm.device));
 	ASSERT_EQ(0, dm_query(self->dm.fd, &after));
 	EXPECT_EQ(before.memory_used, after.memory_used);
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
@@ -397,10 +378,10 @@ TEST_F(jobs, kill_who_waits)
 		dm_fill_device(fd, self->mem, self->len, 1);
 		_exit(1);
 	}
-	await_faults(self->dir, 1);
+	await_faults(self->dm.device, 1);
 	kill(pid, SIGKILL);
 	EXPECT_EQ(-SIGKILL, dm_wait(pid));
-	EXPECT_EQ(0, faults_waiting(self->dir));
+	EXPECT_EQ(0, dm_faults_waiting(self->dm.device));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 }
 

@@ -6,9 +6,11 @@
  */
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
+#include "dmirror_load.h"
 
 #define SEED		0xbeef
 #define RACE_ROUNDS	dm_rounds(30)
+#define UNPLUG_ROUNDS	6
 
 FIXTURE(peers)
 {
@@ -68,16 +70,6 @@ static bool is_linked(void)
 	return value == 'Y';
 }
 
-/* A value among the counters of a device */
-static long counter(int device, const char *name)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path),
-		 "/sys/kernel/debug/dmirror/dmirror%d/counters", device);
-	return dm_file_value(path, name);
-}
-
 FIXTURE_SETUP(peers)
 {
 	const char *why = dm_setup(&self->dm, &variant->backing);
@@ -117,8 +109,8 @@ TEST_F(peers, migrate_between)
 	for (i = 1; i < 5; i++) {
 		int from = !(i & 1), to = i & 1;
 
-		system = counter(self->devices[from], "to_system");
-		peers = counter(self->devices[to], "from_peers");
+		system = dm_counter(self->devices[from], "to_system");
+		peers = dm_counter(self->devices[to], "from_peers");
 		ASSERT_EQ(0, dm_migrate(self->fds[to], self->mem, self->len,
 					DMIRROR_TARGET_DEVICE, &m));
 		EXPECT_EQ(self->len, m.moved);
@@ -128,8 +120,8 @@ TEST_F(peers, migrate_between)
 		EXPECT_TRUE(dm_all(self->fds[from], self->mem, self->len,
 				   DMIRROR_PLACE_REMOTE));
 
-		system = counter(self->devices[from], "to_system") - system;
-		peers = counter(self->devices[to], "from_peers") - peers;
+		system = dm_counter(self->devices[from], "to_system") - system;
+		peers = dm_counter(self->devices[to], "from_peers") - peers;
 		EXPECT_EQ(self->linked ? 0 : self->len, system);
 		EXPECT_EQ(self->linked ? self->len : 0, peers);
 
@@ -198,24 +190,8 @@ TEST_F(peers, owner_loses_it)
 	EXPECT_EQ(-EFAULT, dm_read64(self->fds[1], self->mem, &value));
 }
 
-/* Each device adds to the same words, wherever they are. */
-TEST_F(peers, atomics)
-{
-	unsigned int i;
-
-	dm_poke(self->mem, 0);
-	for (i = 0; i < 20; i++) {
-		/* The CPU takes back what one of them has exclusively. */
-		EXPECT_EQ(i, dm_peek(self->mem));
-		if (!(i % 5))
-			ASSERT_EQ(0, dm_to_device(self->fds[i / 5 & 1],
-						  self->mem, self->len));
-		ASSERT_EQ(0, dm_add64(self->fds[i & 1], self->mem, 1));
-	}
-	EXPECT_EQ(20, dm_peek(self->mem));
-}
-
 struct puller {
+	pthread_t thread;
 	int fd;
 	char *mem;
 	size_t len;
@@ -242,11 +218,67 @@ static void *pull(void *arg)
 	return NULL;
 }
 
+/* The same, and for good: the owner is unplugged. */
+TEST_F(peers, owner_is_unplugged)
+{
+	struct puller p = {
+		.fd = self->fds[1],
+		.mem = self->mem,
+		.len = self->len,
+		.word = self->mem,
+	};
+	unsigned int i;
+	__u64 value;
+
+	dm_poke(self->mem, 77);
+	for (i = 0; i < UNPLUG_ROUNDS; i++) {
+		ASSERT_EQ(0, dm_to_device(self->fds[0], self->mem, self->len));
+		ASSERT_EQ(0, dm_read64(self->fds[1], self->mem, &value));
+		EXPECT_EQ(77 + i, value);
+		/* Every second time the other one pulls it over meanwhile. */
+		p.rounds = i & 1;
+		p.ret = 0;
+		ASSERT_EQ(0, pthread_create(&p.thread, NULL, pull, &p));
+		ASSERT_EQ(0, dm_unplug(self->devices[0]));
+		pthread_join(p.thread, NULL);
+		ASSERT_EQ(0, p.ret);
+		ASSERT_EQ(0, dm_counter(self->devices[0], "memory_used"));
+		EXPECT_EQ(0, dm_count(self->fds[1], self->mem, self->len,
+				      DMIRROR_PLACE_REMOTE));
+		if (!p.rounds)
+			ASSERT_EQ(0, dm_write64(self->fds[1], self->mem,
+						78 + i));
+		EXPECT_EQ(78 + i, dm_peek(self->mem));
+		ASSERT_EQ(0, dm_plug(self->devices[0]));
+		close(self->fds[0]);
+		self->fds[0] = dm_open_number(self->devices[0]);
+		ASSERT_LE(0, self->fds[0]);
+	}
+	EXPECT_EQ(0, dm_bad_from(self->mem + self->dm.page,
+				 self->len - self->dm.page, SEED, 1));
+}
+
+/* Each device adds to the same words, wherever they are. */
+TEST_F(peers, atomics)
+{
+	unsigned int i;
+
+	dm_poke(self->mem, 0);
+	for (i = 0; i < 20; i++) {
+		/* The CPU takes back what one of them has exclusively. */
+		EXPECT_EQ(i, dm_peek(self->mem));
+		if (!(i % 5))
+			ASSERT_EQ(0, dm_to_device(self->fds[i / 5 & 1],
+						  self->mem, self->len));
+		ASSERT_EQ(0, dm_add64(self->fds[i & 1], self->mem, 1));
+	}
+	EXPECT_EQ(20, dm_peek(self->mem));
+}
+
 /* Rule 16: two devices that want one range both get on. */
 TEST_F_TIMEOUT(peers, rule16_two_devices_want_one_range, 120)
 {
 	struct puller pullers[2];
-	pthread_t threads[2];
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
@@ -260,10 +292,10 @@ TEST_F_TIMEOUT(peers, rule16_two_devices_want_one_range, 120)
 		dm_poke(pullers[i].word, 0);
 	}
 	for (i = 0; i < 2; i++)
-		ASSERT_EQ(0, pthread_create(&threads[i], NULL, pull,
+		ASSERT_EQ(0, pthread_create(&pullers[i].thread, NULL, pull,
 					    &pullers[i]));
 	for (i = 0; i < 2; i++) {
-		pthread_join(threads[i], NULL);
+		pthread_join(pullers[i].thread, NULL);
 		EXPECT_EQ(0, pullers[i].ret);
 		EXPECT_EQ(RACE_ROUNDS, dm_peek(pullers[i].word));
 	}
