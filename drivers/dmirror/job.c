@@ -38,20 +38,24 @@ static struct dmirror_job *job_alloc(struct dmirror_svm *svm,
 }
 
 /*
- * Whoever waits may free the job, and the program may look for it at once. Who
- * works for a job in the background cannot be killed: -EINTR says it was stopped.
+ * Who waits frees the job, under the lock: so that it has told the eventfd by
+ * then, and a file that is closed leaves nothing to come. Who works for a job in
+ * the background cannot be killed: -EINTR says it was stopped.
  */
 static void job_complete(struct dmirror_job *job, int ret)
 {
 	struct eventfd_ctx *eventfd = job->eventfd;
-	struct dmirror_device *dev = job->svm->dev;
+	struct dmirror_svm *svm = job->svm;
+	struct dmirror_device *dev = svm->dev;
 
+	spin_lock(&svm->jobs_lock);
 	job->ret = ret == -EINTR ? -ECANCELED : ret;
 	complete_all(&job->done);
-	if (eventfd) {
+	if (eventfd)
 		eventfd_signal(eventfd);
+	spin_unlock(&svm->jobs_lock);
+	if (eventfd)
 		eventfd_ctx_put(eventfd);
-	}
 	dmirror_device_exit(dev);
 }
 
