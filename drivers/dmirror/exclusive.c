@@ -22,7 +22,8 @@
 
 /*
  * One attempt. Returns 0 with the page mapped, -EAGAIN if the range changed
- * meanwhile, or what make_device_exclusive() answers.
+ * meanwhile, -EOPNOTSUPP if it is coherent memory, which could not be evicted
+ * before a CPU touches it, or what make_device_exclusive() answers.
  */
 static int claim_page(struct dmirror_svm *svm, struct dmirror_chunk *chunk,
 		      u64 addr, struct dmirror_pt_stash *stash)
@@ -47,7 +48,9 @@ static int claim_page(struct dmirror_svm *svm, struct dmirror_chunk *chunk,
 	/* The CPU cannot take the page back before the folio is unlocked. */
 	down_write(&svm->lock);
 	list_del(&claim.link);
-	if (!IS_ERR(page) && !claim.lost) {
+	if (!IS_ERR(page) && dmirror_page_device(page)) {
+		ret = -EOPNOTSUPP;
+	} else if (!IS_ERR(page) && !claim.lost) {
 		dmirror_chunk_keep(chunk);
 		ret = dmirror_pt_map(&svm->pt, addr, 0,
 				     PFN_PHYS((u64)page_to_pfn(page)) |
@@ -88,7 +91,8 @@ static int try_exclusive(struct dmirror_svm *svm, u64 addr,
  * Return: 0; -EFAULT or -EPERM as dmirror_fault_range(); -EBUSY if the page
  * cannot be had, as for a part of a huge page that is mapped by PTEs on
  * kernels before 6.15; -EBUSY, on newer kernels -EOPNOTSUPP, if it is not
- * anonymous; -ENOMEM; -EINTR on a fatal signal.
+ * anonymous; -EOPNOTSUPP if it is in the coherent memory of a device; -ENOMEM;
+ * -EINTR on a fatal signal.
  */
 int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 {
@@ -118,6 +122,10 @@ int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 	dmirror_pt_stash_drain(&stash);
 	if (!ret)
 		atomic64_inc(&svm->dev->counters.exclusive);
+	/* Coherent memory has been taken: only a fault gives it back. */
+	if (ret == -EOPNOTSUPP)
+		dmirror_fault_range(svm, addr, addr + PAGE_SIZE, true,
+				    &fault_addr);
 	return ret;
 }
 

@@ -260,8 +260,9 @@ enum dmirror_atomic_op {
  * @DMIRROR_ATOMIC_LOCAL: on its own memory
  * @DMIRROR_ATOMIC_EXCLUSIVE: on system memory, by device-exclusive access
  * @DMIRROR_ATOMIC_BUS: on system memory that cannot be had exclusively, by an
- *	atomic operation over the bus: memory that is not anonymous and, before
- *	Linux 6.15, transparent huge pages that are mapped page by page
+ *	atomic operation over the bus: memory that is not anonymous, coherent
+ *	memory of another device and, before Linux 6.15, transparent huge pages
+ *	that are mapped page by page
  */
 enum dmirror_atomic_flag {
 	DMIRROR_ATOMIC_LOCAL		= 1 << 0,
