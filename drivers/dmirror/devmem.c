@@ -19,6 +19,7 @@
 #include <linux/numa.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
+#include <linux/vmstat.h>
 #include <kunit/visibility.h>
 
 #include "dmirror.h"
@@ -102,6 +103,25 @@ VISIBLE_IF_KUNIT void dmirror_pages_return(struct dmirror_devmem *devmem,
 EXPORT_SYMBOL_IF_KUNIT(dmirror_pages_return);
 
 /*
+ * What the flags say of the memory that was here. mm clears them when a page of
+ * the system is freed and leaves them on a device page, where they would pass to
+ * the memory that comes next, and with it to the system. munlock() passes over
+ * device memory, so a page may leave as one that is counted as locked.
+ */
+static void forget_flags(struct folio *folio)
+{
+	if (folio_test_clear_mlocked(folio))
+		mod_zone_page_state(folio_zone(folio), NR_MLOCK,
+				    -(long)folio_nr_pages(folio));
+	__folio_clear_unevictable(folio);
+	__folio_clear_active(folio);
+	folio_clear_referenced(folio);
+	__folio_clear_dirty(folio);
+	__folio_clear_swapbacked(folio);
+	folio_clear_workingset(folio);
+}
+
+/*
  * The last reference is gone. Runs in atomic context, under a page table lock
  * when the program unmaps the page.
  */
@@ -111,6 +131,7 @@ static void dmirror_devmem_folio_free(struct folio *folio)
 	struct dmirror_devmem *devmem =
 		container_of(page_pgmap(page), struct dmirror_devmem, pagemap);
 
+	forget_flags(folio);
 	dmirror_pages_return(devmem, page_to_pfn(page) - devmem->first_pfn,
 			     folio_order(folio));
 }
