@@ -136,9 +136,22 @@ static void dmirror_devmem_folio_free(struct folio *folio)
 			     folio_order(folio));
 }
 
+/*
+ * A page that the CPU can address is said to be broken. mm's own answer to this,
+ * which is the same, is for file systems: where those can be mapped directly it
+ * takes the page of a program for one of a file, and stops.
+ */
+static int dmirror_devmem_failure(struct dev_pagemap *pagemap,
+				  unsigned long pfn, unsigned long nr_pages,
+				  int flags)
+{
+	return -ENXIO;
+}
+
 static const struct dev_pagemap_ops dmirror_pagemap_ops = {
 	.folio_free	= dmirror_devmem_folio_free,
 	.migrate_to_ram	= dmirror_migrate_to_ram,
+	.memory_failure	= dmirror_devmem_failure,
 };
 
 /**
