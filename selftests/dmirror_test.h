@@ -578,10 +578,11 @@ static inline long dm_file_value(const char *path, const char *name)
 	return value;
 }
 
-/* How many KiB of the mapping that holds @addr are huge pages */
-static inline long dm_thp_kib(const void *addr)
+/* KiB that smaps says under @name of all mappings in a range, or -1 */
+static inline long dm_smaps(const void *addr, size_t len, const char *name)
 {
-	unsigned long start, end, value;
+	uintptr_t first = (uintptr_t)addr, end, start;
+	size_t n = strlen(name);
 	bool mine = false;
 	char line[512];
 	long kib = 0;
@@ -591,12 +592,18 @@ static inline long dm_thp_kib(const void *addr)
 		return -1;
 	while (fgets(line, sizeof(line), f)) {
 		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
-			mine = (uintptr_t)addr >= start && (uintptr_t)addr < end;
-		else if (mine && sscanf(line, "AnonHugePages: %lu", &value) == 1)
-			kib = value;
+			mine = start < first + len && end > first;
+		else if (mine && !strncmp(line, name, n) && line[n] == ':')
+			kib += strtol(line + n + 1, NULL, 0);
 	}
 	fclose(f);
 	return kib;
+}
+
+/* How many KiB of the mapping that holds @addr are huge pages */
+static inline long dm_thp_kib(const void *addr)
+{
+	return dm_smaps(addr, 1, "AnonHugePages");
 }
 
 /* Address space for @len bytes, aligned to a huge page if there is room */
@@ -806,10 +813,17 @@ static inline __u64 *dm_shared(void)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+/* Spins no longer than a moment: who is waited for may need the CPU */
 static inline void dm_await(const void *word, __u64 value)
 {
-	while (dm_peek(word) < value)
-		sched_yield();
+	unsigned int tries;
+
+	for (tries = 0; dm_peek(word) < value; tries++) {
+		if (tries < 100)
+			sched_yield();
+		else
+			dm_msleep(1);
+	}
 }
 
 /*
