@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory that fork() made shared: a process, its child and its grandchild each
+ * keep their own view of it, whoever moves it and whoever writes first, from the
+ * CPU or from the device.
+ */
+#include "dmirror_state.h"
+
+#define FAMILY		3
+#define ORDERS		6
+#define PAGES		(8 * ORDERS)	/* one for each case */
+
+/*
+ * Each page of the memory is a case of its own, so that three processes go
+ * through all cases at the same time.
+ */
+struct family_case {
+	bool there_first;	/* on the device when the child is made */
+	bool there_second;	/* on the device when the grandchild is */
+	bool by_device;		/* who writes: the device, or the CPU */
+	unsigned int order;	/* in which the three write */
+};
+
+static struct family_case family_case(unsigned int page)
+{
+	return (struct family_case) {
+		.there_first = page & 1,
+		.there_second = page & 2,
+		.by_device = page & 4,
+		.order = page / 8 % ORDERS,
+	};
+}
+
+/* Who writes to a page at this step */
+static unsigned int writer(unsigned int order, unsigned int step)
+{
+	static const unsigned char orders[ORDERS][FAMILY] = {
+		{ 0, 1, 2 }, { 0, 2, 1 }, { 1, 0, 2 },
+		{ 1, 2, 0 }, { 2, 0, 1 }, { 2, 1, 0 },
+	};
+
+	return orders[order][step];
+}
+
+struct family {
+	const struct dm *dm;
+	char *mem;
+	unsigned int me;	/* 0: parent, 1: child, 2: grandchild */
+	int fd;
+	__u64 *turn;		/* shared by all: whose turn it is */
+	bool written[PAGES];	/* by me */
+};
+
+static char *page_at(const struct family *f, unsigned int page)
+{
+	return f->mem + page * f->dm->page;
+}
+
+/* Moves the pages that are to be there, and the others, runs of either */
+static void place_pages(const struct family *f, bool second)
+{
+	unsigned int i, end;
+	struct dmirror_migrate m;
+
+	for (i = 0; i < PAGES; i = end) {
+		bool there = second ? family_case(i).there_second :
+				      family_case(i).there_first;
+
+		for (end = i + 1; end < PAGES; end++)
+			if ((second ? family_case(end).there_second :
+				      family_case(end).there_first) != there)
+				break;
+		DM_CHECK(!dm_migrate(f->fd, page_at(f, i),
+				     (end - i) * f->dm->page,
+				     there ? DMIRROR_TARGET_DEVICE :
+					     DMIRROR_TARGET_SYSTEM, &m));
+	}
+}
+
+static void write_pages(struct family *f, unsigned int step, char *buf)
+{
+	size_t size = f->dm->page;
+	unsigned int i;
+
+	for (i = 0; i < PAGES; i++) {
+		struct family_case c = family_case(i);
+
+		if (writer(c.order, step) != f->me)
+			continue;
+		dm_fill_from(buf, size, SEED + 1 + f->me, i);
+		if (c.by_device)
+			DM_CHECK(!dm_write(f->fd, page_at(f, i), buf, size));
+		else
+			memcpy(page_at(f, i), buf, size);
+		f->written[i] = true;
+	}
+}
+
+/* By the CPU, or by the device, which leaves them where they are */
+static void check_pages(const struct family *f, bool by_device, char *buf)
+{
+	size_t size = f->dm->page;
+	unsigned int i;
+
+	if (by_device)
+		DM_CHECK(!dm_read(f->fd, f->mem, buf, PAGES * size));
+	else
+		memcpy(buf, f->mem, PAGES * size);
+	for (i = 0; i < PAGES; i++)
+		DM_CHECK(!dm_bad_from(buf + i * size, size, f->written[i] ?
+				      SEED + 1 + f->me : SEED, i));
+}
+
+/*
+ * The three take turns. In each step each of them writes to the pages where it is
+ * its turn, one moves everything, and all look at what they have.
+ */
+static void family_life(struct family *f)
+{
+	char *buf = malloc(PAGES * f->dm->page);
+	struct dmirror_migrate m;
+	unsigned int step;
+
+	DM_CHECK(buf);
+	for (step = 0; step < FAMILY; step++) {
+		dm_await(f->turn, 2 * step * FAMILY + f->me);
+		write_pages(f, step, buf);
+		if (step == f->me)
+			DM_CHECK(!dm_migrate(f->fd, f->mem, PAGES * f->dm->page,
+					     step & 1 ? DMIRROR_TARGET_SYSTEM :
+							DMIRROR_TARGET_DEVICE,
+					     &m));
+		dm_poke(f->turn, dm_peek(f->turn) + 1);
+		dm_await(f->turn, (2 * step + 1) * FAMILY + f->me);
+		check_pages(f, step != f->me, buf);
+		dm_poke(f->turn, dm_peek(f->turn) + 1);
+	}
+	check_pages(f, false, buf);
+	free(buf);
+}
+
+/* Makes a child, which goes on as the next one of the family */
+static pid_t next_of_family(struct family *f)
+{
+	pid_t pid = fork();
+
+	DM_CHECK(pid >= 0);
+	if (!pid) {
+		f->me++;
+		f->fd = dm_open_number(f->dm->device);
+		DM_CHECK(f->fd >= 0);
+	}
+	return pid;
+}
+
+TEST_F_TIMEOUT(state, family, 120)
+{
+	struct family f = {
+		.dm = &self->dm,
+		.mem = self->mem,
+		.fd = self->fd,
+		.turn = dm_shared(),
+	};
+	pid_t pid;
+
+	ASSERT_NE(NULL, f.turn);
+	place_pages(&f, false);
+	pid = next_of_family(&f);
+	if (!pid) {
+		place_pages(&f, true);
+		pid = next_of_family(&f);
+		family_life(&f);
+		if (pid)
+			DM_CHECK(!dm_wait(pid));
+		_exit(0);
+	}
+	family_life(&f);
+	EXPECT_EQ(0, dm_wait(pid));
+	EXPECT_EQ(0, dm_bad_from(self->mem + PAGES * self->page,
+				 self->len - PAGES * self->page, SEED, PAGES));
+	munmap(f.turn, self->page);
+}
+
+/*
+ * What a process writes to memory that has become its own again, when the other
+ * one has gone, stays its own: nobody else has it any more, here or there.
+ */
+TEST_F(state, last_owner)
+{
+	__u64 used = dm_memory_used(self->fd);
+	unsigned int i;
+	pid_t pid;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		pid = fork();
+		if (!pid)
+			_exit(!!dm_bad(self->mem, self->page, SEED + i));
+		EXPECT_EQ(0, dm_wait(pid));
+		if (i)
+			ASSERT_EQ(0, dm_to_device(self->fd, self->mem,
+						  self->len));
+		dm_fill(self->buf, self->len, SEED + 1 + i);
+		ASSERT_EQ(0, dm_write(self->fd, self->mem, self->buf,
+				      self->len));
+		EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1 + i));
+	}
+	ASSERT_EQ(0, dm_to_system(self->fd, self->mem, self->len));
+	EXPECT_EQ(used, dm_memory_used(self->fd));
+}
+
+/* A page of a file that was copied on write moves; the file's own do not. */
+TEST_F(state, copies_of_file_pages)
+{
+	int file = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+	size_t n = self->len / self->page, i;
+	struct dmirror_migrate m;
+	char *map;
+
+	ASSERT_LE(0, file);
+	ASSERT_EQ(self->len, write(file, self->mem, self->len));
+	map = mmap(NULL, self->len, PROT_READ | PROT_WRITE, MAP_PRIVATE, file,
+		   0);
+	ASSERT_NE(MAP_FAILED, map);
+	for (i = 0; i < n; i++) {
+		if (i % 4)
+			dm_peek(map + i * self->page);
+		else
+			dm_fill_from(map + i * self->page, self->page, SEED + 1,
+				     i);
+	}
+	ASSERT_EQ(0, dm_migrate(self->fd, map, self->len, DMIRROR_TARGET_DEVICE,
+				&m));
+	EXPECT_EQ(self->len / 4, m.moved);
+	EXPECT_EQ(self->len * 3 / 4, m.unsupported);
+	for (i = 0; i < n; i++)
+		ASSERT_EQ(i % 4 ? DMIRROR_PLACE_SYSTEM : DMIRROR_PLACE_LOCAL,
+			  dm_where(self->fd, map + i * self->page).place);
+	ASSERT_EQ(0, dm_read(self->fd, map, self->buf, self->len));
+	for (i = 0; i < n; i++) {
+		size_t at = i * self->page;
+
+		ASSERT_EQ(0, dm_bad_from(self->buf + at, self->page,
+					 SEED + !(i % 4), i));
+		ASSERT_EQ(0, dm_bad_from(map + at, self->page,
+					 SEED + !(i % 4), i));
+	}
+	ASSERT_EQ(self->len, pread(file, self->buf, self->len, 0));
+	EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+	munmap(map, self->len);
+	close(file);
+}
+
+TEST_HARNESS_MAIN
