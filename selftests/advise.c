@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a program can ask mm to do with memory that is on a device, madvise()
+ * above all, and the kinds of memory that never migrate.
+ */
+#include <elf.h>
+#include <signal.h>
+#include <sys/auxv.h>
+
+#include "dmirror_state.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ	22
+#define MADV_POPULATE_WRITE	23
+#endif
+
+/* The child has no such memory; the parent's is where it was. */
+TEST_F(state, dontfork)
+{
+	unsigned char vec;
+	pid_t pid;
+
+	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_DONTFORK));
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	pid = fork();
+	if (!pid) {
+		DM_CHECK(mincore(self->mem, self->page, &vec) &&
+			 errno == ENOMEM);
+		_exit(0);
+	}
+	EXPECT_EQ(0, dm_wait(pid));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
+			   DMIRROR_PLACE_LOCAL));
+	dm_fill(self->buf, self->len, SEED + 1);
+	ASSERT_EQ(0, dm_write(self->fd, self->mem, self->buf, self->len));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
+}
+
+/* The child's is empty; it fills it, there too. */
+TEST_F(state, wipeonfork)
+{
+	pid_t pid;
+	int fd;
+
+	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_WIPEONFORK));
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	pid = fork();
+	if (!pid) {
+		fd = dm_open_number(self->dm.device);
+		DM_CHECK(dm_zero(self->mem, self->len));
+		DM_CHECK(!dm_to_device(fd, self->mem, self->len));
+		dm_fill(self->buf, self->len, SEED + 1);
+		DM_CHECK(!dm_write(fd, self->mem, self->buf, self->len));
+		DM_CHECK(!dm_bad(self->mem, self->len, SEED + 1));
+		_exit(0);
+	}
+	EXPECT_EQ(0, dm_wait(pid));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
+			   DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* mm passes over device memory: it stays, and keeps its contents. */
+TEST_F(state, cold_pageout_free)
+{
+	static const int advice[] = { MADV_COLD, MADV_PAGEOUT, MADV_FREE };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(advice); i++) {
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		ASSERT_EQ(0, madvise(self->mem, self->len, advice[i]));
+		EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
+				   DMIRROR_PLACE_LOCAL));
+		ASSERT_EQ(0, dm_read(self->fd, self->mem, self->buf,
+				     self->len));
+		EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+		EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	}
+}
+
+/*
+ * Memory that may be freed lazily stays so on its way, since nobody has written to
+ * it since; it has its contents or none, by pages. Once the device writes to it,
+ * it is kept.
+ */
+TEST_F(state, free_before)
+{
+	long kib = self->len / 1024;
+
+	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_FREE));
+	dm_settle();
+	ASSERT_EQ(kib, dm_smaps(self->mem, self->len, "LazyFree"));
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_to_system(self->fd, self->mem, self->len));
+	EXPECT_EQ(kib, dm_smaps(self->mem, self->len, "LazyFree"));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	dm_fill(self->buf, self->len, SEED + 1);
+	ASSERT_EQ(0, dm_write(self->fd, self->mem, self->buf, self->len));
+	ASSERT_EQ(0, dm_to_system(self->fd, self->mem, self->len));
+	EXPECT_EQ(0, dm_smaps(self->mem, self->len, "LazyFree"));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
+}
+
+/* To populate it is to touch it, which brings private memory back. */
+TEST_F(state, populate)
+{
+	static const int advice[] = { MADV_POPULATE_READ, MADV_POPULATE_WRITE };
+	bool stays = variant->backing.memory_type == DMIRROR_MEMORY_COHERENT;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(advice); i++) {
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		ASSERT_EQ(0, madvise(self->mem, self->len, advice[i]));
+		EXPECT_TRUE(dm_all(self->fd, self->mem, self->len, stays ?
+				   DMIRROR_PLACE_LOCAL : DMIRROR_PLACE_SYSTEM));
+		EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	}
+}
+
+/* Pages on a device are not gathered into a huge one, nor is one of those torn. */
+TEST_F(state, collapse)
+{
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	madvise(self->mem, self->len, MADV_COLLAPSE);
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
+			   DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/*
+ * A page is said to be broken. The page of private memory that breaks is the one in
+ * system memory to which it is brought back for that; of a coherent page mm says
+ * that it cannot handle this, and leaves it.
+ */
+TEST_F(state, hwpoison)
+{
+	bool coherent = variant->backing.memory_type == DMIRROR_MEMORY_COHERENT;
+	char *p = self->mem + 5 * self->page;
+	int ret;
+	pid_t pid;
+
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	pid = fork();
+	if (!pid) {
+		ret = madvise(p, self->page, MADV_HWPOISON) ? errno : 0;
+		if (ret == EINVAL)
+			_exit(77);
+		if (coherent) {
+			DM_CHECK(ret == ENXIO);
+			DM_CHECK(!dm_bad(self->mem, self->len, SEED));
+			_exit(0);
+		}
+		DM_CHECK(!ret);
+		DM_CHECK(!dm_bad(self->mem, 5 * self->page, SEED));
+		DM_CHECK(!dm_bad_from(p + self->page, self->len -
+				      6 * self->page, SEED, 6));
+		dm_peek(p);
+		_exit(0);
+	}
+	ret = dm_wait(pid);
+	if (ret == 77)
+		SKIP(return, "this kernel breaks no pages: CONFIG_MEMORY_FAILURE");
+	EXPECT_EQ(coherent ? 0 : -SIGBUS, ret);
+	if (coherent)
+		EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* Rights to a part of it stay with that part. */
+TEST_F(state, protect_part)
+{
+	char *p = self->mem + 9 * self->page;
+	unsigned int i;
+
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, mprotect(p, self->page, PROT_READ));
+	for (i = 0; i < 2; i++) {
+		if (i)
+			ASSERT_EQ(0, dm_to_system(self->fd, self->mem,
+						  self->len));
+		EXPECT_EQ(-EPERM, dm_write64(self->fd, p, 1));
+		EXPECT_EQ(0, dm_write64(self->fd, p - self->page,
+					dm_word(SEED, 8, 0)));
+	}
+	ASSERT_EQ(0, mprotect(p, self->page, PROT_READ | PROT_WRITE));
+	dm_poke(p, dm_word(SEED, 9, 0));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* The memory moves to another address, and the old one stays, empty. */
+TEST_F(state, remap_dontunmap)
+{
+	char *to = dm_map(&self->dm, self->len);
+
+	ASSERT_NE(NULL, to);
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_read(self->fd, self->mem, self->buf, self->len));
+	ASSERT_EQ(to, mremap(self->mem, self->len, self->len, MREMAP_MAYMOVE |
+			     MREMAP_FIXED | MREMAP_DONTUNMAP, to));
+	EXPECT_TRUE(dm_all(self->fd, to, self->len, DMIRROR_PLACE_LOCAL));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len, DMIRROR_PLACE_HOLE));
+	ASSERT_EQ(0, dm_read(self->fd, self->mem, self->buf, self->len));
+	EXPECT_TRUE(dm_zero(self->buf, self->len));
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_write64(self->fd, self->mem, 1));
+	EXPECT_EQ(0, dm_bad(to, self->len, SEED));
+	munmap(to, self->len);
+}
+
+/*
+ * Page by page it is unmapped, in an order that has no order, until nothing is
+ * left: each time what is around the gap is whole, and the device gets each page.
+ */
+TEST_F_TIMEOUT(state, unmap_every_page, 120)
+{
+	size_t n = self->len / self->page, i, page = 0;
+	__u64 used = dm_memory_used(self->fd);
+	bool gone[DM_HUGE / 4096] = { 0 };
+
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	for (i = 0; i < n; i++) {
+		size_t next = (page + 1) % n;
+		__u64 value;
+
+		ASSERT_EQ(0, munmap(self->mem + page * self->page, self->page));
+		gone[page] = true;
+		if (!gone[next]) {
+			ASSERT_EQ(0, dm_read64(self->fd, self->mem +
+					       next * self->page, &value));
+			ASSERT_EQ(dm_word(SEED, next, 0), value);
+		}
+		page = (page + 37) % n;
+	}
+	EXPECT_EQ(used, dm_memory_used(self->fd));
+}
+
+/* The first page to go from a huge one, at offsets all over it */
+TEST_F_TIMEOUT(state, unmap_first_page, 120)
+{
+	static const unsigned int first[] = { 0, 1, 15, 255, 256, 510, 511 };
+	__u64 used = dm_memory_used(self->fd);
+	size_t len = self->len, at;
+	unsigned int i;
+	char *mem;
+
+	if (!variant->backing.thp)
+		return;
+	for (i = 0; i < ARRAY_SIZE(first); i++) {
+		at = first[i] * self->page;
+		mem = dm_map(&self->dm, len);
+		ASSERT_NE(NULL, mem);
+		dm_poke(mem, 1);
+		dm_poke(mem + len - 8, 2);
+		ASSERT_EQ(0, dm_to_device(self->fd, mem, len));
+		ASSERT_EQ(0, munmap(mem + at, self->page));
+		EXPECT_EQ(len / self->page - 1,
+			  dm_count(self->fd, mem, len, DMIRROR_PLACE_LOCAL));
+		if (first[i])
+			EXPECT_EQ(1, dm_peek(mem));
+		if (first[i] != 511)
+			EXPECT_EQ(2, dm_peek(mem + len - 8));
+		munmap(mem, len);
+		EXPECT_EQ(used, dm_memory_used(self->fd));
+	}
+}
+
+/* Neither way does it move; all of it is counted, and none of it changed. */
+static void refused(struct __test_metadata *_metadata, int fd, char *mem,
+		    size_t len)
+{
+	char *copy = malloc(len);
+	struct dmirror_migrate m;
+	unsigned int target;
+
+	ASSERT_NE(NULL, copy);
+	memcpy(copy, mem, len);
+	for (target = DMIRROR_TARGET_SYSTEM; target <= DMIRROR_TARGET_DEVICE;
+	     target++) {
+		ASSERT_EQ(0, dm_migrate_raw(fd, mem, len, target, &m));
+		EXPECT_EQ(len, m.unsupported);
+		EXPECT_EQ(len, dm_migrate_sum(&m));
+		EXPECT_EQ(0, memcmp(copy, mem, len));
+	}
+	free(copy);
+}
+
+/* Memory out of the pool of huge pages */
+TEST_F(state, hugetlb)
+{
+	char *mem;
+
+	if (variant->backing.thp)
+		return;
+	mem = mmap(NULL, DM_HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+		   MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (mem == MAP_FAILED)
+		SKIP(return, "no huge pages in the pool: /proc/sys/vm/nr_hugepages");
+	dm_fill(mem, DM_HUGE, SEED);
+	refused(_metadata, self->fd, mem, DM_HUGE);
+	ASSERT_EQ(0, dm_read(self->fd, mem + DM_HUGE - self->page, self->buf,
+			     self->page));
+	EXPECT_EQ(0, dm_bad_from(self->buf, self->page, SEED, 511));
+	munmap(mem, DM_HUGE);
+}
+
+/* Pages that the kernel put there itself: the code of the vDSO, a driver's */
+TEST_F(state, special_mappings)
+{
+	char *vdso = (char *)getauxval(AT_SYSINFO_EHDR), *mem;
+	int hmm = hmm_open(self->dm.device);
+
+	if (variant->backing.thp)
+		return;
+	if (vdso)
+		refused(_metadata, self->fd, vdso, self->page);
+	if (hmm < 0)
+		SKIP(return, "the driver was loaded with hmm_abi=0");
+	mem = mmap(NULL, 4 * self->page, PROT_READ | PROT_WRITE, MAP_PRIVATE,
+		   hmm, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	refused(_metadata, self->fd, mem, 4 * self->page);
+	munmap(mem, 4 * self->page);
+	close(hmm);
+}
+
+TEST_HARNESS_MAIN
