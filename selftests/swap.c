@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Swap and devices: what the device wrote is written out and comes back, pages in
+ * the swap cache migrate, and what is swapped out stays where it is. Swaps to a
+ * zram device of its own, for the time of each test.
+ */
+#include <sys/swap.h>
+
+#include "dmirror_state.h"
+
+#define ZRAM		"/dev/zram0"
+#define ZRAM_BYTES	(32UL << 20)
+#define DM_KPF_SWAPCACHE	0x2000ULL
+
+static void swap_end(void)
+{
+	swapoff(ZRAM);
+	dm_file_write("/sys/block/zram0/reset", "1");
+}
+
+/* The header of a swap area: one page, of which most is empty */
+static bool write_header(void)
+{
+	size_t page = dm_page_size();
+	__u32 *header = calloc(1, page);
+	bool ok = false;
+	int fd = open(ZRAM, O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0 && header) {
+		header[256] = 1;			/* version */
+		header[257] = ZRAM_BYTES / page - 1;	/* last page */
+		memcpy((char *)header + page - 10, "SWAPSPACE2", 10);
+		ok = write(fd, header, page) == (ssize_t)page && !fsync(fd);
+	}
+	if (fd >= 0)
+		close(fd);
+	free(header);
+	return ok;
+}
+
+/* NULL, or why there is nothing to swap to. A test that failed leaves it on. */
+static const char *swap_begin(void)
+{
+	if (access(ZRAM, W_OK))
+		return "no block device to swap to: CONFIG_SWAP, CONFIG_ZRAM";
+	swap_end();
+	if (dm_file_write("/sys/block/zram0/disksize", "33554432") ||
+	    !write_header() || swapon(ZRAM, 0))
+		return "cannot swap to zram: CONFIG_SWAP";
+	return NULL;
+}
+
+/* How many pages of the range pagemap says are not in memory */
+static size_t in_swap(const char *mem, size_t len)
+{
+	size_t n = len / dm_page_size(), i, count = 0;
+	__u64 *entries = calloc(n, sizeof(*entries));
+
+	if (entries && !dm_pagemap(mem, len, entries))
+		for (i = 0; i < n; i++)
+			count += !!(entries[i] & DM_PAGEMAP_SWAP);
+	free(entries);
+	return count;
+}
+
+/* Writes all of it out: 0. A page can be in use for a moment. */
+static int page_out(const char *mem, size_t len)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < DM_RETRIES; tries++) {
+		dm_settle();
+		madvise((void *)mem, len, MADV_PAGEOUT);
+		if (in_swap(mem, len) == len / dm_page_size())
+			return 0;
+	}
+	fprintf(stderr, "# %zu of %zu pages are written out\n",
+		in_swap(mem, len), len / dm_page_size());
+	return -EAGAIN;
+}
+
+/* The last to write was the device, there; then it is back, out, and in again. */
+TEST_F(state, out_after_return)
+{
+	const char *why = swap_begin();
+	unsigned int way;
+
+	if (why)
+		SKIP(return, "%s", why);
+	for (way = 0; way < DM_WAYS; way++) {
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		dm_fill(self->buf, self->len, SEED + 1 + way);
+		ASSERT_EQ(0, dm_write(self->fd, self->mem, self->buf,
+				      self->len));
+		ASSERT_EQ(0, dm_back(self->fd, self->mem, self->len, way));
+		ASSERT_EQ(0, page_out(self->mem, self->len));
+		EXPECT_EQ(self->len / 1024,
+			  dm_smaps(self->mem, self->len, "Swap"));
+		EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1 + way));
+	}
+	swap_end();
+}
+
+/*
+ * Pages that are in memory and in swap, where a child needs them still: they stay.
+ * When it has gone they move, and give their place in swap back.
+ */
+TEST_F(state, swap_cache)
+{
+	const char *why = swap_begin();
+	size_t n = self->len / self->page, i, cached = 0;
+	__u64 *turn = dm_shared();
+	struct dmirror_migrate m;
+	pid_t pid;
+
+	ASSERT_NE(NULL, turn);
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, page_out(self->mem, self->len));
+	pid = fork();
+	if (!pid) {
+		dm_await(turn, 1);
+		_exit(0);
+	}
+	for (i = 0; i < n; i++) {
+		dm_peek(self->mem + i * self->page);
+		cached += !!(dm_kpageflags(self->mem + i * self->page) &
+			     DM_KPF_SWAPCACHE);
+	}
+	EXPECT_EQ(n, cached);
+	dm_settle();
+	ASSERT_EQ(0, dm_migrate_raw(self->fd, self->mem, self->len,
+				    DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(self->len, m.busy);
+	dm_poke(turn, 1);
+	ASSERT_EQ(0, dm_wait(pid));
+
+	dm_settle();
+	ASSERT_EQ(0, dm_migrate(self->fd, self->mem, self->len,
+				DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(self->len, m.moved);
+	EXPECT_EQ(0, dm_meminfo("SwapCached"));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	munmap(turn, self->page);
+	swap_end();
+}
+
+/* What is in swap alone stays there, and the others around it move. */
+TEST_F(state, swapped_out_stays)
+{
+	const char *why = swap_begin();
+	size_t part = self->len / 4;
+	bool splits = dm_splits(&self->dm);
+	struct dmirror_migrate m;
+
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, page_out(self->mem, self->len));
+	ASSERT_EQ(0, dm_migrate_raw(self->fd, self->mem, self->len,
+				    DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(self->len, m.busy);
+	EXPECT_EQ(self->len, dm_migrate_sum(&m));
+	ASSERT_EQ(0, dm_migrate_raw(self->fd, self->mem, self->len,
+				    DMIRROR_TARGET_SYSTEM, &m));
+	EXPECT_EQ(self->len, m.resident);
+	EXPECT_EQ(self->len / self->page, in_swap(self->mem, self->len));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len, DMIRROR_PLACE_HOLE));
+
+	/* The CPU writes to a part of it. */
+	dm_fill(self->mem, part, SEED + 1);
+	dm_settle();
+	ASSERT_EQ(0, dm_migrate_raw(self->fd, self->mem, self->len,
+				    DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(self->len, dm_migrate_sum(&m));
+	if (splits)
+		EXPECT_LE(part / 2, m.moved);
+	EXPECT_LE(self->len / 2, m.busy);
+
+	/* The device reads it all, for which it comes in. */
+	ASSERT_EQ(0, dm_read(self->fd, self->mem, self->buf, self->len));
+	EXPECT_EQ(0, dm_bad(self->buf, part, SEED + 1));
+	EXPECT_EQ(0, dm_bad_from(self->buf + part, self->len - part, SEED,
+				 part / self->page));
+	EXPECT_EQ(0, dm_bad(self->mem, part, SEED + 1));
+	EXPECT_EQ(0, dm_bad_from(self->mem + part, self->len - part, SEED,
+				 part / self->page));
+	swap_end();
+}
+
+TEST_HARNESS_MAIN
