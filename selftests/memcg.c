@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory on a device stays charged to the cgroup of the program that it is of,
+ * until the program gives it up; limits are met without loss; and a cgroup can go
+ * while its memory is there.
+ */
+#include "dmirror_state.h"
+
+#define CGROUPS		"/sys/fs/cgroup"
+#define SLACK		0x100000L	/* what CPUs set aside, and other memory of the program */
+
+static const char *cgroup_file(const char *cgroup, const char *file)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), CGROUPS "/%s/%s", cgroup, file);
+	return path;
+}
+
+static long long cgroup_value(const char *cgroup, const char *file)
+{
+	return dm_file_number(cgroup_file(cgroup, file));
+}
+
+/* A cgroup made: NULL, or why it cannot be */
+static const char *cgroup_make(const char *cgroup)
+{
+	dm_file_write(CGROUPS "/cgroup.subtree_control", "+memory");
+	if (mkdir(cgroup_file(cgroup, ""), 0755) && errno != EEXIST)
+		return "cannot make a cgroup: CONFIG_MEMCG, a cgroup2 file system";
+	if (access(cgroup_file(cgroup, "memory.current"), R_OK))
+		return "the cgroup has no memory controller: CONFIG_MEMCG";
+	return NULL;
+}
+
+static void cgroup_enter(const char *cgroup)
+{
+	DM_CHECK(!dm_file_write(cgroup_file(cgroup, "cgroup.procs"), "0"));
+}
+
+/* Cgroups that were removed and still have memory */
+static long dying(void)
+{
+	char line[128];
+	long value = -1;
+	FILE *f = fopen(CGROUPS "/cgroup.stat", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "nr_dying_descendants %ld", &value);
+	if (f)
+		fclose(f);
+	return value;
+}
+
+/*
+ * A CPU keeps charges in advance, for the cgroup that it charged last, and with
+ * them the cgroup: has each of them charge another one.
+ */
+static void charge_another(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN), cpu;
+	pid_t pid = fork();
+	cpu_set_t set;
+	int pipes[2];
+
+	if (!pid) {
+		cgroup_enter("dmirror_other");
+		for (cpu = 0; cpu < cpus; cpu++) {
+			CPU_ZERO(&set);
+			CPU_SET(cpu, &set);
+			sched_setaffinity(0, sizeof(set), &set);
+			DM_CHECK(!pipe(pipes));
+			close(pipes[0]);
+			close(pipes[1]);
+		}
+		_exit(0);
+	}
+	dm_wait(pid);
+}
+
+/* Waits, for a time at most, until no more than so many are dying: 0 */
+static int no_more_dying(long most)
+{
+	unsigned int i;
+
+	if (cgroup_make("dmirror_other"))
+		return -EIO;
+	for (i = 0; i < 300; i++) {
+		dm_settle();
+		charge_another();
+		if (dying() <= most)
+			return 0;
+		dm_msleep(20);
+	}
+	return -EBUSY;
+}
+
+/*
+ * The cgroup, which has no process any more, is removed: 0 if nothing at all was
+ * charged to it. One that has memory stays until that is gone.
+ */
+static int cgroup_remove(const char *cgroup)
+{
+	long before = dying();
+
+	if (rmdir(cgroup_file(cgroup, "")))
+		return -errno;
+	return no_more_dying(before);
+}
+
+/* What is charged, in bytes, but for what the kernel itself has for the program */
+static long long charged(const char *cgroup)
+{
+	dm_settle();
+	return cgroup_value(cgroup, "memory.current") -
+	       dm_file_value(cgroup_file(cgroup, "memory.stat"), "kernel");
+}
+
+static bool charged_is(const char *cgroup, long long bytes)
+{
+	long long now = charged(cgroup);
+
+	if (now >= bytes && now < bytes + SLACK)
+		return true;
+	fprintf(stderr, "# %lld bytes are charged, not %lld and a little\n", now,
+		bytes);
+	return false;
+}
+
+static void stays_charged(const struct dm *dm)
+{
+	int fd = dm_open_number(dm->device);
+	size_t len = 4 * DM_HUGE;
+	unsigned int way;
+	char *mem;
+
+	cgroup_enter("dmirror");
+	mem = dm_alloc(dm, len, SEED);
+	DM_CHECK(fd >= 0 && mem);
+	for (way = 0; way < DM_WAYS; way++) {
+		DM_CHECK(charged_is("dmirror", len));
+		DM_CHECK(!dm_to_device(fd, mem, len));
+		DM_CHECK(charged_is("dmirror", len));
+		DM_CHECK(!dm_back(fd, mem, len, way));
+	}
+	DM_CHECK(!dm_to_device(fd, mem, len / 2));
+	DM_CHECK(!munmap(mem, len / 4));
+	DM_CHECK(charged_is("dmirror", len * 3 / 4));
+	_exit(!!dm_bad_from(mem + len / 4, len * 3 / 4, SEED,
+			    len / 4 / dm->page));
+}
+
+/* As much is charged there as here, and nothing when the program is gone. */
+TEST_F_TIMEOUT(state, stays_charged, 120)
+{
+	const char *why = cgroup_make("dmirror");
+	pid_t pid;
+
+	if (why)
+		SKIP(return, "%s", why);
+	pid = fork();
+	if (!pid)
+		stays_charged(&self->dm);
+	EXPECT_EQ(0, dm_wait(pid));
+	EXPECT_EQ(0, cgroup_remove("dmirror"));
+}
+
+/*
+ * With little more room than what it has, a program moves its memory there and
+ * back: a page that moves is charged once. Untouched memory that becomes device
+ * memory is charged, goes over the limit, and the kernel ends the program for it.
+ */
+static void meets_limit(const struct dm *dm)
+{
+	int fd = dm_open_number(dm->device);
+	const size_t len = 2 * DM_HUGE, hole = 96 * dm->page;
+	struct dmirror_migrate m;
+	char *mem, text[32];
+	unsigned int way;
+
+	cgroup_enter("dmirror");
+	mem = dm_alloc(dm, len, SEED);
+	DM_CHECK(fd >= 0 && mem);
+	dm_settle();
+	snprintf(text, sizeof(text), "%lld",
+		 cgroup_value("dmirror", "memory.current") + (128LL << 10));
+	DM_CHECK(!dm_file_write(cgroup_file("dmirror", "memory.max"), text));
+	for (way = 0; way < DM_WAYS; way++) {
+		DM_CHECK(!dm_migrate(fd, mem, len, DMIRROR_TARGET_DEVICE, &m));
+		DM_CHECK(dm_migrate_sum(&m) == len);
+		DM_CHECK(!dm_back(fd, mem, len, way));
+	}
+	DM_CHECK(!dm_bad(mem, len, SEED));
+	DM_CHECK(!dm_to_device(fd, mem, len));
+
+	mem = dm_map_flags(hole, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS);
+	DM_CHECK(mem);
+	dm_migrate(fd, mem, hole, DMIRROR_TARGET_DEVICE, &m);
+	_exit(3);
+}
+
+TEST_F_TIMEOUT(state, meets_limit, 120)
+{
+	const char *why = cgroup_make("dmirror");
+	__u64 used = dm_memory_used(self->fd);
+	pid_t pid;
+
+	if (why)
+		SKIP(return, "%s", why);
+	pid = fork();
+	if (!pid)
+		meets_limit(&self->dm);
+	EXPECT_EQ(-SIGKILL, dm_wait(pid));
+	EXPECT_EQ(used, dm_memory_used(self->fd));
+	EXPECT_EQ(0, cgroup_remove("dmirror"));
+}
+
+/* The program moves on, its memory stays where it was charged, which is removed. */
+TEST_F_TIMEOUT(state, cgroup_removed, 120)
+{
+	const char *why = cgroup_make("dmirror") ?: cgroup_make("dmirror2");
+	long before = dying();
+	pid_t pid;
+
+	if (why)
+		SKIP(return, "%s", why);
+	pid = fork();
+	if (!pid) {
+		int fd = dm_open_number(self->dm.device);
+		char *mem;
+
+		cgroup_enter("dmirror");
+		mem = dm_alloc(&self->dm, self->len, SEED);
+		DM_CHECK(fd >= 0 && mem);
+		DM_CHECK(!dm_to_device(fd, mem, self->len));
+		cgroup_enter("dmirror2");
+		DM_CHECK(!rmdir(cgroup_file("dmirror", "")));
+		DM_CHECK(dying() > before);
+		DM_CHECK(!dm_read(fd, mem, self->buf, self->len));
+		DM_CHECK(!dm_bad(self->buf, self->len, SEED));
+		DM_CHECK(!dm_to_system(fd, mem, self->len));
+		DM_CHECK(!dm_to_device(fd, mem, self->len));
+		DM_CHECK(!dm_bad(mem, self->len, SEED));
+		_exit(0);
+	}
+	EXPECT_EQ(0, dm_wait(pid));
+	EXPECT_EQ(0, no_more_dying(before));
+	EXPECT_EQ(0, cgroup_remove("dmirror2"));
+}
+
+TEST_HARNESS_MAIN
