@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Those who track a program's memory: soft-dirty bits, and userfaultfd, which hands
+ * over missing and write-protected pages. The bits go where the page goes, and the
+ * events come after it has come back as they came before.
+ */
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sys/syscall.h>
+
+#include "dmirror_state.h"
+
+#define PAGEMAP_SOFT_DIRTY	0x0080000000000000ULL
+#define PAGEMAP_UFFD_WP		0x0200000000000000ULL
+#define MAX_PAGES		(DM_HUGE / 4096)
+
+/* Whether exactly the pages that @want says have the bit */
+static bool bits_are(const char *mem, size_t len, __u64 bit, const bool *want)
+{
+	size_t n = len / dm_page_size(), i, more = 0, less = 0;
+	static __u64 entries[MAX_PAGES];
+
+	if (dm_pagemap(mem, len, entries))
+		return false;
+	for (i = 0; i < n; i++) {
+		more += entries[i] & bit && !want[i];
+		less += !(entries[i] & bit) && want[i];
+	}
+	if (!more && !less)
+		return true;
+	fprintf(stderr, "# of %zu pages %zu have the bit and should not, %zu do not and should\n",
+		n, more, less);
+	return false;
+}
+
+static void bits(const char *mem, size_t len, __u64 bit, bool *have)
+{
+	static __u64 entries[MAX_PAGES];
+	size_t i;
+
+	memset(entries, 0, sizeof(entries));
+	dm_pagemap(mem, len, entries);
+	for (i = 0; i < len / dm_page_size(); i++)
+		have[i] = entries[i] & bit;
+}
+
+static bool any(const bool *have)
+{
+	return memchr(have, true, MAX_PAGES);
+}
+
+static int clear_soft_dirty(void)
+{
+	return dm_file_write("/proc/self/clear_refs", "4");
+}
+
+static const bool none[MAX_PAGES];
+
+/* What the CPU has written to is known when the memory has been away. */
+TEST_F(state, soft_dirty)
+{
+	bool dirty[MAX_PAGES] = { 0 };
+	unsigned int way;
+	size_t at;
+
+	for (way = 0; way < DM_WAYS; way++) {
+		ASSERT_EQ(0, clear_soft_dirty());
+		for (at = 0; at < self->len; at += 4 * self->page)
+			dm_poke(self->mem + at, dm_peek(self->mem + at));
+		bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
+		if (!any(dirty))
+			SKIP(return, "no soft-dirty bits: CONFIG_MEM_SOFT_DIRTY");
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		EXPECT_TRUE(bits_are(self->mem, self->len, PAGEMAP_SOFT_DIRTY,
+				     dirty));
+		ASSERT_EQ(0, dm_back(self->fd, self->mem, self->len, way));
+		EXPECT_TRUE(bits_are(self->mem, self->len, PAGEMAP_SOFT_DIRTY,
+				     dirty));
+	}
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/*
+ * Cleared while it is there. Of a device that writes to its private memory mm
+ * learns nothing on any kernel: the entry stays writable, so there is no fault.
+ * And 7.2 does not clear the bit of a huge private page.
+ */
+TEST_F(state, soft_dirty_cleared_there)
+{
+	bool dirty[MAX_PAGES] = { 0 };
+
+	dm_poke(self->mem, dm_peek(self->mem));
+	bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
+	if (!any(dirty))
+		SKIP(return, "no soft-dirty bits: CONFIG_MEM_SOFT_DIRTY");
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, clear_soft_dirty());
+	EXPECT_TRUE(bits_are(self->mem, self->len, PAGEMAP_SOFT_DIRTY,
+			     dm_large(&self->dm) ? dirty : none));
+	ASSERT_EQ(0, dm_write64(self->fd, self->mem, 1));
+	bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
+	EXPECT_EQ(variant->backing.memory_type == DMIRROR_MEMORY_COHERENT ||
+		  dm_large(&self->dm), dirty[0]);
+	ASSERT_EQ(0, dm_to_system(self->fd, self->mem, self->len));
+	EXPECT_TRUE(bits_are(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty));
+	EXPECT_EQ(1, dm_peek(self->mem));
+}
+
+/*
+ * userfaultfd
+ */
+
+/* A descriptor for memory that is registered in a mode: NULL, or why not */
+static const char *watch(char *mem, size_t len, __u64 mode, int *uffd)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = mode & UFFDIO_REGISTER_MODE_WP ?
+			    UFFD_FEATURE_PAGEFAULT_FLAG_WP : 0,
+	};
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)mem, len },
+		.mode = mode,
+	};
+
+	*uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (*uffd < 0)
+		return "no userfaultfd: CONFIG_USERFAULTFD";
+	if (ioctl(*uffd, UFFDIO_API, &api))
+		return "userfaultfd cannot do this mode here";
+	if (ioctl(*uffd, UFFDIO_REGISTER, &reg))
+		return "the memory cannot be registered with userfaultfd";
+	return NULL;
+}
+
+static int protect(int uffd, char *mem, size_t len, bool on)
+{
+	struct uffdio_writeprotect wp = {
+		.range = { (uintptr_t)mem, len },
+		.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+	};
+
+	return ioctl(uffd, UFFDIO_WRITEPROTECT, &wp);
+}
+
+/* Waits for an event, at most a time: its address, and its flags */
+static char *event(int uffd, __u64 *flags)
+{
+	struct pollfd pollfd = { .fd = uffd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	if (poll(&pollfd, 1, 60000) != 1 ||
+	    read(uffd, &msg, sizeof(msg)) != sizeof(msg) ||
+	    msg.event != UFFD_EVENT_PAGEFAULT)
+		return NULL;
+	*flags = msg.arg.pagefault.flags;
+	return (char *)(uintptr_t)(msg.arg.pagefault.address &
+				   ~(dm_page_size() - 1));
+}
+
+static void *touch_thread(void *arg)
+{
+	return (void *)dm_peek(arg);
+}
+
+static void *write_thread(void *arg)
+{
+	dm_poke(arg, 7);
+	return NULL;
+}
+
+/*
+ * Missing pages are for the handler to bring: migration does not take holes, nor
+ * does the device get one filled. What the handler has brought migrates, and what
+ * is then discarded on the device is missing again.
+ */
+TEST_F(state, uffd_missing)
+{
+	char *mem = dm_map(&self->dm, self->len), *gap;
+	struct dmirror_migrate m;
+	struct uffdio_copy copy;
+	const char *why;
+	pthread_t thread;
+	void *value;
+	__u64 flags;
+	int uffd;
+
+	ASSERT_NE(NULL, mem);
+	why = watch(mem, self->len, UFFDIO_REGISTER_MODE_MISSING, &uffd);
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, dm_migrate_raw(self->fd, mem, self->len,
+				    DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(0, m.moved);
+	EXPECT_EQ(self->len, m.busy);
+	EXPECT_EQ(-EFAULT, dm_read(self->fd, mem, self->buf, self->page));
+
+	copy = (struct uffdio_copy) {
+		.dst = (uintptr_t)mem,
+		.src = (uintptr_t)self->mem,
+		.len = self->len,
+	};
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_COPY, &copy));
+	ASSERT_EQ(0, dm_to_device(self->fd, mem, self->len));
+	ASSERT_EQ(0, dm_read(self->fd, mem, self->buf, self->len));
+	EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+
+	gap = mem + 20 * self->page;
+	ASSERT_EQ(0, madvise(gap, self->page, MADV_DONTNEED));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, touch_thread, gap));
+	ASSERT_EQ(gap, event(uffd, &flags));
+	copy.dst = (uintptr_t)gap;
+	copy.src = (uintptr_t)self->mem + 20 * self->page;
+	copy.len = self->page;
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_COPY, &copy));
+	ASSERT_EQ(0, pthread_join(thread, &value));
+	EXPECT_EQ(dm_word(SEED, 20, 0), (__u64)(uintptr_t)value);
+	EXPECT_EQ(0, dm_bad(mem, self->len, SEED));
+	close(uffd);
+	munmap(mem, self->len);
+}
+
+/*
+ * Half of it is protected: here first, then there; then a write is an event. All
+ * of it where half would leave a huge page that no migration can split.
+ */
+TEST_F(state, uffd_wp)
+{
+	size_t half = dm_splits(&self->dm) ? self->len / 2 : self->len, i;
+	bool want[MAX_PAGES] = { 0 };
+	const char *why;
+	pthread_t thread;
+	unsigned int there, way;
+	__u64 flags;
+	int uffd;
+
+	why = watch(self->mem, self->len, UFFDIO_REGISTER_MODE_WP, &uffd);
+	if (why)
+		SKIP(return, "%s", why);
+	for (i = 0; i < half / self->page; i++)
+		want[i] = true;
+	for (there = 0; there < 2; there++) {
+		way = there ? DM_WAY_CALL : DM_WAY_TOUCH;
+		if (there)
+			ASSERT_EQ(0, dm_to_device(self->fd, self->mem,
+						  self->len));
+		ASSERT_EQ(0, protect(uffd, self->mem, half, true));
+		ASSERT_TRUE(bits_are(self->mem, self->len, PAGEMAP_UFFD_WP,
+				     want));
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		EXPECT_TRUE(bits_are(self->mem, self->len, PAGEMAP_UFFD_WP,
+				     want));
+
+		/* The device may read all and write to the rest. */
+		ASSERT_EQ(0, dm_read(self->fd, self->mem, self->buf,
+				     self->len));
+		EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+		EXPECT_NE(0, dm_write64(self->fd, self->mem, 1));
+		if (half < self->len)
+			EXPECT_EQ(0, dm_write64(self->fd, self->mem + half,
+						dm_word(SEED, half / self->page,
+							0)));
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+
+		ASSERT_EQ(0, dm_back(self->fd, self->mem, self->len, way));
+		EXPECT_TRUE(bits_are(self->mem, self->len, PAGEMAP_UFFD_WP,
+				     want));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, write_thread,
+					    self->mem));
+		ASSERT_EQ(self->mem, event(uffd, &flags));
+		EXPECT_TRUE(flags & UFFD_PAGEFAULT_FLAG_WP);
+		EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+		ASSERT_EQ(0, protect(uffd, self->mem, half, false));
+		ASSERT_EQ(0, pthread_join(thread, NULL));
+		EXPECT_EQ(7, dm_peek(self->mem));
+		dm_poke(self->mem, dm_word(SEED, 0, 0));
+	}
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	close(uffd);
+}
+
+TEST_HARNESS_MAIN
