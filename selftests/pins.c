@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory that something else holds for long, here an io_uring that has it as its
+ * buffer: it does not migrate, the call says so, and when it is let go it does. To
+ * be held for long, memory comes to the system first.
+ */
+#include <linux/io_uring.h>
+#include <sys/syscall.h>
+
+#include "dmirror_state.h"
+
+#define HELD	4	/* pages */
+
+static int ring_open(void)
+{
+	struct io_uring_params params = { 0 };
+
+	return syscall(SYS_io_uring_setup, 1, &params);
+}
+
+static int ring_hold(int ring, void *mem, size_t len)
+{
+	struct iovec iov = { mem, len };
+
+	if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &iov,
+		    1))
+		return -errno;
+	return 0;
+}
+
+static int ring_let_go(int ring)
+{
+	return syscall(SYS_io_uring_register, ring, IORING_UNREGISTER_BUFFERS,
+		       NULL, 0);
+}
+
+/* A hold may end only some time after it was given up: all of it moves in the end */
+static int all_moves(int fd, char *mem, size_t len)
+{
+	unsigned int tries;
+	int ret = -1;
+
+	for (tries = 0; ret && tries < 50; tries++) {
+		dm_settle();
+		ret = dm_to_device(fd, mem, len);
+	}
+	return ret;
+}
+
+/* Held here: it stays; what is not held moves, if it is not of one huge page. */
+TEST_F(state, held)
+{
+	char *held = self->mem + 8 * self->page;
+	int ring = ring_open();
+	struct dmirror_migrate m;
+
+	if (ring < 0)
+		SKIP(return, "no io_uring: CONFIG_IO_URING");
+	ASSERT_EQ(0, ring_hold(ring, held, HELD * self->page));
+	ASSERT_EQ(0, dm_migrate_raw(self->fd, self->mem, self->len,
+				    DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_LE(HELD * self->page, m.busy);
+	EXPECT_EQ(self->len, m.moved + m.busy);
+	EXPECT_TRUE(dm_all(self->fd, held, HELD * self->page,
+			   DMIRROR_PLACE_SYSTEM));
+
+	/* The device works on it where it is. */
+	dm_fill_from(self->buf, HELD * self->page, SEED + 1, 8);
+	ASSERT_EQ(0, dm_write(self->fd, held, self->buf, HELD * self->page));
+	EXPECT_TRUE(dm_all(self->fd, held, HELD * self->page,
+			   DMIRROR_PLACE_SYSTEM));
+	EXPECT_EQ(0, dm_bad_from(held, HELD * self->page, SEED + 1, 8));
+	dm_fill_from(held, HELD * self->page, SEED, 8);
+
+	ASSERT_EQ(0, ring_let_go(ring));
+	close(ring);
+	if (dm_splits(&self->dm) || !variant->backing.thp)
+		ASSERT_EQ(0, all_moves(self->fd, self->mem, self->len));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/*
+ * To be held when it is on the device: it comes to system memory, of either kind,
+ * and of what is not held private memory comes with it by the window of the fault.
+ */
+TEST_F(state, held_from_there)
+{
+	bool coherent = variant->backing.memory_type == DMIRROR_MEMORY_COHERENT;
+	char *held = self->mem + 8 * self->page;
+	int ring = ring_open();
+	struct dmirror_migrate m;
+
+	if (ring < 0)
+		SKIP(return, "no io_uring: CONFIG_IO_URING");
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, ring_hold(ring, held, HELD * self->page));
+	EXPECT_TRUE(dm_all(self->fd, held, HELD * self->page,
+			   DMIRROR_PLACE_SYSTEM));
+	if (coherent)
+		EXPECT_EQ(HELD, dm_count(self->fd, self->mem, self->len,
+					 DMIRROR_PLACE_SYSTEM));
+	ASSERT_EQ(0, dm_migrate_raw(self->fd, held, HELD * self->page,
+				    DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(HELD * self->page, m.busy);
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+
+	ASSERT_EQ(0, ring_let_go(ring));
+	close(ring);
+}
+
+/* What is held is never shared on write: a child gets copies, and the parent keeps. */
+TEST_F(state, held_and_fork)
+{
+	char *held = self->mem + 8 * self->page;
+	struct dmirror_migrate m;
+	int ring = ring_open();
+	pid_t pid;
+	int fd;
+
+	if (ring < 0)
+		SKIP(return, "no io_uring: CONFIG_IO_URING");
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, ring_hold(ring, held, HELD * self->page));
+	pid = fork();
+	if (!pid) {
+		fd = dm_open_number(self->dm.device);
+		DM_CHECK(!dm_migrate(fd, held, HELD * self->page,
+				     DMIRROR_TARGET_DEVICE, &m));
+		DM_CHECK(!dm_bad_from(held, HELD * self->page, SEED, 8));
+		dm_fill_from(self->buf, HELD * self->page, SEED + 1, 8);
+		DM_CHECK(!dm_write(fd, held, self->buf, HELD * self->page));
+		DM_CHECK(!dm_bad_from(held, HELD * self->page, SEED + 1, 8));
+		_exit(0);
+	}
+	EXPECT_EQ(0, dm_wait(pid));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	ASSERT_EQ(0, dm_migrate_raw(self->fd, held, HELD * self->page,
+				    DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(HELD * self->page, m.busy);
+	ASSERT_EQ(0, ring_let_go(ring));
+	close(ring);
+}
+
+TEST_HARNESS_MAIN
