@@ -69,6 +69,16 @@ static int counters_show(struct seq_file *m, void *unused)
 	show(m, "exclusive", &counters->exclusive);
 	show(m, "copy_errors", &counters->copy_errors);
 	show(m, "full", &counters->full);
+	seq_printf(m, "purgeable %llu\n",
+		   PFN_PHYS((u64)READ_ONCE(dev->devmem.purgeable)));
+	seq_printf(m, "placeholders %llu\n",
+		   PFN_PHYS((u64)READ_ONCE(dev->placeholders.used)));
+	show(m, "purged", &counters->purged);
+	show(m, "unpurged", &counters->unpurged);
+	seq_printf(m, "poisoned %llu\n",
+		   PFN_PHYS((u64)READ_ONCE(dev->devmem.poisoned)));
+	seq_printf(m, "withheld %llu\n",
+		   PFN_PHYS((u64)READ_ONCE(dev->devmem.withheld)));
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(counters);
@@ -130,6 +140,32 @@ static int plugged_get(void *data, u64 *value)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(plugged_fops, plugged_get, plugged_set, "%llu\n");
 
+static int evict_set(void *data, u64 value)
+{
+	struct dmirror_device *dev = data;
+	int ret;
+
+	if (!dmirror_device_enter(dev))
+		return -ENODEV;
+	ret = dmirror_evict_now(dev, PFN_UP(value));
+	dmirror_device_exit(dev);
+	return ret;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(evict_fops, NULL, evict_set, "%llu\n");
+
+static int poison_set(void *data, u64 value)
+{
+	struct dmirror_device *dev = data;
+	int ret;
+
+	if (!dmirror_device_enter(dev))
+		return -ENODEV;
+	ret = dmirror_poison(dev, value);
+	dmirror_device_exit(dev);
+	return ret;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(poison_fops, NULL, poison_set, "%llu\n");
+
 static void add_device(struct dmirror_device *dev)
 {
 	struct dentry *dir = debugfs_create_dir(dev->name, root);
@@ -138,6 +174,8 @@ static void add_device(struct dmirror_device *dev)
 	debugfs_create_file("engines", 0444, dir, dev, &engines_fops);
 	debugfs_create_file("hold_faults", 0600, dir, dev, &hold_faults_fops);
 	debugfs_create_file("plugged", 0600, dir, dev, &plugged_fops);
+	debugfs_create_file("evict", 0200, dir, dev, &evict_fops);
+	debugfs_create_file("poison", 0200, dir, dev, &poison_fops);
 }
 
 /**

@@ -36,12 +36,38 @@ static void block_file(struct dmirror_devmem *devmem,
 	if (block->evicting)
 		return;
 
-	if (!block->used)
+	if (!block->used && !block->withheld)
 		list_move(&block->link, &devmem->empty);
-	else if (block->used < DMIRROR_BLOCK_PAGES)
+	else if (block->used + block->withheld < DMIRROR_BLOCK_PAGES)
 		list_move(&block->link, &devmem->partial);
 	else
 		list_move_tail(&block->link, &devmem->full);
+}
+
+/* Pages of one block; under the lock, since they share words with others. */
+static void mark_purgeable(struct dmirror_devmem *devmem,
+			   struct dmirror_block *block, unsigned long first,
+			   unsigned long nr, bool purgeable)
+{
+	unsigned long i;
+
+	for (i = first; i < first + nr; i++) {
+		if (test_bit(i, block->purgeable) == purgeable)
+			continue;
+		__assign_bit(i, block->purgeable, purgeable);
+		devmem->purgeable += purgeable ? 1 : -1;
+	}
+}
+
+/* Of a block of which not all pages are in use or withheld. */
+static unsigned long first_free(const struct dmirror_block *block)
+{
+	unsigned long index;
+
+	for_each_clear_bit(index, block->map, DMIRROR_BLOCK_PAGES)
+		if (!test_bit(index, block->poisoned))
+			break;
+	return index;
 }
 
 /*
@@ -66,7 +92,7 @@ VISIBLE_IF_KUNIT long dmirror_pages_take(struct dmirror_devmem *devmem,
 	if (!block)
 		goto out;
 
-	index = find_first_zero_bit(block->map, DMIRROR_BLOCK_PAGES);
+	index = first_free(block);
 	bitmap_set(block->map, index, nr);
 	if (!block->used)
 		block->since = jiffies;
@@ -81,6 +107,25 @@ out:
 }
 EXPORT_SYMBOL_IF_KUNIT(dmirror_pages_take);
 
+/*
+ * Pages that are no longer in use: what is poisoned never is again, unless there is
+ * nothing that could be bad about it.
+ */
+static void withhold(struct dmirror_devmem *devmem, struct dmirror_block *block,
+		     unsigned long first, unsigned long nr)
+{
+	unsigned long i;
+
+	for (i = first; i < first + nr; i++) {
+		if (devmem->no_memory)
+			__clear_bit(i, block->poisoned);
+		if (!test_bit(i, block->poisoned))
+			continue;
+		block->withheld++;
+		devmem->withheld++;
+	}
+}
+
 VISIBLE_IF_KUNIT void dmirror_pages_return(struct dmirror_devmem *devmem,
 					   unsigned long page,
 					   unsigned int order)
@@ -94,13 +139,46 @@ VISIBLE_IF_KUNIT void dmirror_pages_return(struct dmirror_devmem *devmem,
 	spin_lock_irqsave(&devmem->lock, flags);
 	WARN_ON_ONCE(find_next_zero_bit(block->map, index + nr, index) <
 		     index + nr);
+	mark_purgeable(devmem, block, index, nr, false);
 	bitmap_clear(block->map, index, nr);
+	withhold(devmem, block, index, nr);
 	block->used -= nr;
 	devmem->used -= nr;
 	block_file(devmem, block);
 	spin_unlock_irqrestore(&devmem->lock, flags);
 }
 EXPORT_SYMBOL_IF_KUNIT(dmirror_pages_return);
+
+/**
+ * dmirror_devmem_poison() - a memory error has hit a page
+ * @devmem: the device's memory
+ * @page: number of the page in it
+ *
+ * It is not given out again. If it is in use it stays so for now, and its contents
+ * are gone, see dmirror_page_check().
+ *
+ * Context: any. An error asks for nobody's lock.
+ * Return: false if one had hit the page before.
+ */
+bool dmirror_devmem_poison(struct dmirror_devmem *devmem, unsigned long page)
+{
+	unsigned long index = page % DMIRROR_BLOCK_PAGES;
+	struct dmirror_block *block;
+	unsigned long flags;
+	bool new;
+
+	block = &devmem->blocks[page / DMIRROR_BLOCK_PAGES];
+	spin_lock_irqsave(&devmem->lock, flags);
+	new = !__test_and_set_bit(index, block->poisoned);
+	devmem->poisoned += new;
+	if (new && !test_bit(index, block->map)) {
+		withhold(devmem, block, index, 1);
+		block_file(devmem, block);
+	}
+	spin_unlock_irqrestore(&devmem->lock, flags);
+	return new;
+}
+EXPORT_SYMBOL_IF_KUNIT(dmirror_devmem_poison);
 
 /*
  * What the flags say of the memory that was here. mm clears them when a page of
@@ -137,15 +215,25 @@ static void dmirror_devmem_folio_free(struct folio *folio)
 }
 
 /*
- * A page that the CPU can address is said to be broken. mm's own answer to this,
- * which is the same, is for file systems: where those can be mapped directly it
- * takes the page of a program for one of a file, and stops.
+ * mm was told of a memory error. Left to itself it takes a coherent page of a program
+ * for one of a file, where file systems can be mapped directly, and stops. A range can
+ * be larger than the memory in it.
  */
 static int dmirror_devmem_failure(struct dev_pagemap *pagemap,
-				  unsigned long pfn, unsigned long nr_pages,
+				  unsigned long pfn, unsigned long nr,
 				  int flags)
 {
-	return -ENXIO;
+	struct dmirror_devmem *devmem =
+		container_of(pagemap, struct dmirror_devmem, pagemap);
+	struct dmirror_device *dev =
+		container_of(devmem, struct dmirror_device, devmem);
+	int ret = 0;
+
+	if (devmem->no_memory)
+		return -ENXIO;
+	for (pfn -= devmem->first_pfn; nr && !ret; pfn++, nr--)
+		ret = dmirror_poison(dev, PFN_PHYS((u64)pfn));
+	return ret == -EINVAL ? -ENXIO : ret;
 }
 
 static const struct dev_pagemap_ops dmirror_pagemap_ops = {
@@ -154,24 +242,42 @@ static const struct dev_pagemap_ops dmirror_pagemap_ops = {
 	.memory_failure	= dmirror_devmem_failure,
 };
 
+/* A page of a pagemap of this driver. */
+static struct dmirror_devmem *page_devmem(const struct page *page)
+{
+	return container_of(page_pgmap(page), struct dmirror_devmem, pagemap);
+}
+
 /**
  * dmirror_page_device() - whose memory a page is
  * @page: any page
  *
  * Context: the caller knows that the page stays: it holds a reference, or the
  * mirror's lock with a valid notifier sequence.
- * Return: the device, NULL if the page is not memory of this driver.
+ * Return: the device, also for its placeholders; NULL if the page is not memory of
+ * this driver.
  */
 struct dmirror_device *dmirror_page_device(const struct page *page)
 {
-	struct dev_pagemap *pagemap;
+	struct dmirror_devmem *devmem;
 
 	if (!is_device_private_page(page) && !is_device_coherent_page(page))
 		return NULL;
-	pagemap = page_pgmap(page);
-	if (pagemap->ops != &dmirror_pagemap_ops)
+	if (page_pgmap(page)->ops != &dmirror_pagemap_ops)
 		return NULL;
-	return container_of(pagemap, struct dmirror_device, devmem.pagemap);
+	devmem = page_devmem(page);
+	if (devmem->no_memory)
+		return container_of(devmem, struct dmirror_device,
+				    placeholders);
+	return container_of(devmem, struct dmirror_device, devmem);
+}
+
+static bool has_pfn(const struct dmirror_devmem *devmem, unsigned long pfn)
+{
+	unsigned long first = READ_ONCE(devmem->first_pfn);
+
+	return pfn >= first &&
+	       pfn - first < devmem->nr_blocks * DMIRROR_BLOCK_PAGES;
 }
 
 /**
@@ -182,7 +288,8 @@ struct dmirror_device *dmirror_page_device(const struct page *page)
  * number alone. A device that is not plugged in has no memory.
  *
  * Context: a file is open, or none was yet.
- * Return: the device, NULL if the page is not memory of this driver.
+ * Return: the device, also for its placeholders; NULL if the page is not memory of
+ * this driver.
  */
 struct dmirror_device *dmirror_pfn_device(unsigned long pfn)
 {
@@ -190,12 +297,162 @@ struct dmirror_device *dmirror_pfn_device(unsigned long pfn)
 
 	for (i = 0; i < dmirror_device_count(); i++) {
 		struct dmirror_device *dev = dmirror_device_get(i);
-		unsigned long first = READ_ONCE(dev->devmem.first_pfn);
 
-		if (pfn >= first && pfn - first < PHYS_PFN(dev->hw.size))
+		if (has_pfn(&dev->devmem, pfn) ||
+		    has_pfn(&dev->placeholders, pfn))
 			return dev;
 	}
 	return NULL;
+}
+
+static struct dmirror_block *pfn_block(const struct dmirror_devmem *devmem,
+				       unsigned long pfn, unsigned long *index)
+{
+	pfn -= devmem->first_pfn;
+	*index = pfn % DMIRROR_BLOCK_PAGES;
+	return &devmem->blocks[pfn / DMIRROR_BLOCK_PAGES];
+}
+
+static bool is_purgeable(const struct dmirror_devmem *devmem, unsigned long pfn)
+{
+	unsigned long index;
+	struct dmirror_block *block = pfn_block(devmem, pfn, &index);
+
+	return test_bit(index, block->purgeable);
+}
+
+/* What dmirror_page_check() answers for a page of this driver. */
+static int check_contents(const struct dmirror_devmem *devmem,
+			  unsigned long pfn)
+{
+	unsigned long index;
+	struct dmirror_block *block = pfn_block(devmem, pfn, &index);
+
+	if (test_bit(index, block->poisoned))
+		return -EHWPOISON;
+	if (!devmem->no_memory)
+		return 0;
+	return test_bit(index, block->purgeable) ? -ENODATA : -EAGAIN;
+}
+
+/**
+ * dmirror_page_is_placeholder() - does a page stand for contents that are gone?
+ * @page: a page for which dmirror_page_device() names a device
+ *
+ * Context: as for dmirror_page_device().
+ * Return: true if so.
+ */
+bool dmirror_page_is_placeholder(const struct page *page)
+{
+	return page_devmem(page)->no_memory;
+}
+
+/**
+ * dmirror_page_purgeable() - may the contents of a page be dropped?
+ * @page: a page for which dmirror_page_device() names a device
+ *
+ * Context: the page is locked.
+ * Return: true if so; for a placeholder, if they were dropped and the program has
+ * not said since that it needs them.
+ */
+bool dmirror_page_purgeable(const struct page *page)
+{
+	return is_purgeable(page_devmem(page), page_to_pfn(page));
+}
+
+/**
+ * dmirror_page_set_purgeable() - say whether the contents of pages may be dropped
+ * @page: a page for which dmirror_page_device() names a device, the first of a
+ *	large folio
+ * @nr: number of pages of the folio
+ * @purgeable: what to say
+ *
+ * The state is gone when the page is freed.
+ *
+ * Context: the folio is locked, and mapped nowhere, by the CPU or a device: whoever
+ * maps it or moves it finds the old state or the new one.
+ */
+void dmirror_page_set_purgeable(const struct page *page, unsigned long nr,
+				bool purgeable)
+{
+	struct dmirror_devmem *devmem = page_devmem(page);
+	struct dmirror_block *block;
+	unsigned long index, flags;
+
+	block = pfn_block(devmem, page_to_pfn(page), &index);
+	spin_lock_irqsave(&devmem->lock, flags);
+	mark_purgeable(devmem, block, index, nr, purgeable);
+	spin_unlock_irqrestore(&devmem->lock, flags);
+}
+
+/**
+ * dmirror_page_check() - does a page have the contents that were left in it?
+ * @page: any page
+ *
+ * Context: the page is locked, or mapped, with the mirror's lock held and a valid
+ * sequence.
+ * Return: 0, also if the page is not of this driver; -EAGAIN for a placeholder
+ * that is to become a page of zeroes; -ENODATA for one of which the program has not
+ * yet said that it needs it; -EHWPOISON if a memory error has hit the page, or the
+ * one that a placeholder stands for.
+ */
+int dmirror_page_check(const struct page *page)
+{
+	if (!dmirror_page_device(page))
+		return 0;
+	return check_contents(page_devmem(page), page_to_pfn(page));
+}
+
+/**
+ * dmirror_pages_check() - the same, of the pages of a folio
+ * @page: the first page
+ * @nr: number of pages
+ *
+ * Context: as dmirror_page_check().
+ * Return: what that answers for the first page for which it is not 0.
+ */
+int dmirror_pages_check(const struct page *page, unsigned long nr)
+{
+	int ret = 0;
+
+	for (; nr && !ret; page++, nr--)
+		ret = dmirror_page_check(page);
+	return ret;
+}
+
+/**
+ * dmirror_page_set_poisoned() - a placeholder is to stand for a poisoned page
+ * @page: the placeholder, a folio of its own
+ *
+ * Context: the page is locked, and mapped nowhere.
+ */
+void dmirror_page_set_poisoned(const struct page *page)
+{
+	struct dmirror_devmem *devmem = page_devmem(page);
+	struct dmirror_block *block;
+	unsigned long index, flags;
+
+	block = pfn_block(devmem, page_to_pfn(page), &index);
+	spin_lock_irqsave(&devmem->lock, flags);
+	__set_bit(index, block->poisoned);
+	spin_unlock_irqrestore(&devmem->lock, flags);
+}
+
+/**
+ * dmirror_pfn_check() - as dmirror_page_check(), of a page that may be gone
+ * @pfn: any pfn
+ *
+ * Context: as for dmirror_pfn_device(). The answer may be old when it arrives.
+ * Return: as dmirror_page_check().
+ */
+int dmirror_pfn_check(unsigned long pfn)
+{
+	struct dmirror_device *dev = dmirror_pfn_device(pfn);
+
+	if (!dev)
+		return 0;
+	return check_contents(has_pfn(&dev->devmem, pfn) ? &dev->devmem :
+			      &dev->placeholders, pfn);
 }
 
 /**
@@ -269,9 +526,37 @@ full:
 }
 
 /**
+ * dmirror_placeholder_alloc() - allocate a page that has no memory
+ * @dev: the device
+ * @order: 0, or DMIRROR_BLOCK_ORDER for a large folio
+ *
+ * To take the place of a page whose contents are not needed.
+ *
+ * Context: any.
+ * Return: a folio as of dmirror_devmem_alloc(), marked purgeable; NULL if there is
+ * none left.
+ */
+struct folio *dmirror_placeholder_alloc(struct dmirror_device *dev,
+					unsigned int order)
+{
+	struct dmirror_devmem *devmem = &dev->placeholders;
+	struct folio *folio;
+	long page;
+
+	page = dmirror_pages_take(devmem, order);
+	if (page < 0)
+		return NULL;
+	folio = (struct folio *)pfn_to_page(devmem->first_pfn + page);
+	zone_device_folio_init(folio, &devmem->pagemap, order);
+	dmirror_page_set_purgeable(folio_page(folio, 0), 1UL << order, true);
+	return folio;
+}
+
+/**
  * dmirror_devmem_used_pfns() - list what is allocated in a block
  * @devmem: the device's memory
  * @block: the number of the block
+ * @purgeable: only what is marked as such
  * @pfns: room for DMIRROR_BLOCK_PAGES entries
  *
  * Context: any. The answer may be old when it arrives: try each page's
@@ -279,10 +564,11 @@ full:
  * Return: how many pfns were written.
  */
 unsigned long dmirror_devmem_used_pfns(struct dmirror_devmem *devmem,
-				       unsigned long block,
+				       unsigned long block, bool purgeable,
 				       unsigned long *pfns)
 {
-	unsigned long *map = devmem->blocks[block].map;
+	struct dmirror_block *b = &devmem->blocks[block];
+	unsigned long *map = purgeable ? b->purgeable : b->map;
 	unsigned long index, flags, nr = 0;
 
 	spin_lock_irqsave(&devmem->lock, flags);
@@ -464,32 +750,31 @@ bool dmirror_devmem_fail_once(struct dmirror_devmem *devmem)
 	return READ_ONCE(devmem->fail_next) && xchg(&devmem->fail_next, false);
 }
 
-/* Find, or for coherent memory take, the physical range of the pages. */
-static int claim_range(struct dmirror_device *dev, u64 start, u64 size)
+static int claim_private(struct dev_pagemap *pagemap, const char *name, u64 size)
 {
-	struct dev_pagemap *pagemap = &dev->devmem.pagemap;
 	struct resource *res;
 
-	if (dev->type == DMIRROR_MEMORY_PRIVATE) {
-		res = request_free_mem_region(&iomem_resource, size, dev->name);
-		if (IS_ERR(res))
-			return PTR_ERR(res);
-		pagemap->type = MEMORY_DEVICE_PRIVATE;
-	} else {
-		/* memremap_pages() would warn about System RAM. */
-		if (region_intersects(start, size, IORESOURCE_SYSTEM_RAM,
-				      IORES_DESC_NONE) != REGION_DISJOINT)
-			return -EADDRINUSE;
-		res = request_mem_region(start, size, dev->name);
-		if (!res)
-			return -EBUSY;
-		pagemap->type = MEMORY_DEVICE_COHERENT;
-	}
+	res = request_free_mem_region(&iomem_resource, size, name);
+	if (IS_ERR(res))
+		return PTR_ERR(res);
+	pagemap->type = MEMORY_DEVICE_PRIVATE;
 	pagemap->range.start = res->start;
 	pagemap->range.end = res->end;
-	pagemap->nr_range = 1;
-	pagemap->ops = &dmirror_pagemap_ops;
-	pagemap->owner = dev->owner;
+	return 0;
+}
+
+static int claim_coherent(struct dev_pagemap *pagemap, const char *name,
+			  u64 start, u64 size)
+{
+	/* memremap_pages() would warn about System RAM. */
+	if (region_intersects(start, size, IORESOURCE_SYSTEM_RAM,
+			      IORES_DESC_NONE) != REGION_DISJOINT)
+		return -EADDRINUSE;
+	if (!request_mem_region(start, size, name))
+		return -EBUSY;
+	pagemap->type = MEMORY_DEVICE_COHERENT;
+	pagemap->range.start = start;
+	pagemap->range.end = start + size - 1;
 	return 0;
 }
 
@@ -521,6 +806,8 @@ VISIBLE_IF_KUNIT int dmirror_blocks_init(struct dmirror_devmem *devmem,
 	INIT_LIST_HEAD(&devmem->lru);
 	devmem->closed = 0;
 	devmem->fail_next = false;
+	devmem->poisoned = 0;
+	devmem->withheld = 0;
 	devmem->nr_blocks = size / DMIRROR_BLOCK_SIZE;
 	devmem->blocks = kvcalloc(devmem->nr_blocks, sizeof(*devmem->blocks),
 				  GFP_KERNEL);
@@ -539,6 +826,59 @@ VISIBLE_IF_KUNIT int dmirror_blocks_init(struct dmirror_devmem *devmem,
 }
 EXPORT_SYMBOL_IF_KUNIT(dmirror_blocks_init);
 
+/* Have mm know the pages of a range that was claimed; returns where they are. */
+static void *map_pages(struct dmirror_device *dev, struct dmirror_devmem *devmem)
+{
+	struct dev_pagemap *pagemap = &devmem->pagemap;
+	void *base;
+
+	pagemap->nr_range = 1;
+	pagemap->ops = &dmirror_pagemap_ops;
+	pagemap->owner = dev->owner;
+	WRITE_ONCE(devmem->first_pfn, PHYS_PFN(pagemap->range.start));
+	base = memremap_pages(pagemap, numa_node_id());
+	if (IS_ERR(base))
+		release_range(devmem);
+	return base;
+}
+
+static void unmap_pages(struct dmirror_devmem *devmem)
+{
+	memunmap_pages(&devmem->pagemap);
+	release_range(devmem);
+}
+
+/* Whatever the kind of its memory, what has no memory the CPU cannot address. */
+static int placeholders_init(struct dmirror_device *dev, u64 size)
+{
+	struct dmirror_devmem *devmem = &dev->placeholders;
+	void *base;
+	int ret;
+
+	ret = dmirror_blocks_init(devmem, size);
+	if (ret || !size)
+		return ret;
+	devmem->no_memory = true;
+	ret = claim_private(&devmem->pagemap, "dmirror placeholders", size);
+	if (ret)
+		goto free_blocks;
+	base = map_pages(dev, devmem);
+	if (!IS_ERR(base))
+		return 0;
+	ret = PTR_ERR(base);
+
+free_blocks:
+	dmirror_blocks_free(devmem);
+	return ret;
+}
+
+static void placeholders_fini(struct dmirror_device *dev)
+{
+	if (dev->placeholders.nr_blocks)
+		unmap_pages(&dev->placeholders);
+	dmirror_blocks_free(&dev->placeholders);
+}
+
 /**
  * dmirror_devmem_init() - give a device its memory
  * @dev: the device; its id, type, name, the start and the size of its memory
@@ -551,38 +891,40 @@ EXPORT_SYMBOL_IF_KUNIT(dmirror_blocks_init);
  */
 int dmirror_devmem_init(struct dmirror_device *dev)
 {
+	bool private = dev->type == DMIRROR_MEMORY_PRIVATE;
 	struct dmirror_devmem *devmem = &dev->devmem;
 	void *base;
 	int ret;
 
-	ret = dmirror_blocks_init(devmem, dev->hw.size);
+	ret = placeholders_init(dev, dmirror_placeholder_size());
 	if (ret)
 		return ret;
+	ret = dmirror_blocks_init(devmem, dev->hw.size);
+	if (ret)
+		goto free_placeholders;
 
-	ret = claim_range(dev, dev->start, dev->hw.size);
+	if (private)
+		ret = claim_private(&devmem->pagemap, dev->name, dev->hw.size);
+	else
+		ret = claim_coherent(&devmem->pagemap, dev->name, dev->start,
+				     dev->hw.size);
 	if (ret)
 		goto free_blocks;
-	WRITE_ONCE(devmem->first_pfn, PHYS_PFN(devmem->pagemap.range.start));
-
-	base = memremap_pages(&devmem->pagemap, numa_node_id());
+	base = map_pages(dev, devmem);
 	if (IS_ERR(base)) {
 		ret = PTR_ERR(base);
-		goto release;
+		goto free_blocks;
 	}
 
-	if (dev->type == DMIRROR_MEMORY_PRIVATE)
-		base = NULL;
-	ret = dmirror_hw_start(&dev->hw, base);
-	if (ret)
-		goto unmap;
-	return 0;
+	ret = dmirror_hw_start(&dev->hw, private ? NULL : base);
+	if (!ret)
+		return 0;
 
-unmap:
-	memunmap_pages(&devmem->pagemap);
-release:
-	release_range(devmem);
+	unmap_pages(devmem);
 free_blocks:
 	dmirror_blocks_free(devmem);
+free_placeholders:
+	placeholders_fini(dev);
 	return ret;
 }
 
@@ -594,8 +936,8 @@ free_blocks:
  */
 void dmirror_devmem_fini(struct dmirror_device *dev)
 {
-	memunmap_pages(&dev->devmem.pagemap);
-	release_range(&dev->devmem);
+	unmap_pages(&dev->devmem);
 	dmirror_hw_stop(&dev->hw);
 	dmirror_blocks_free(&dev->devmem);
+	placeholders_fini(dev);
 }

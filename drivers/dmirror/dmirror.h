@@ -16,6 +16,10 @@
  *	dmirror_devmem.lock and dmirror_hw_engine.lock, leaves, taken with
  *	interrupts off
  *
+ * mm's lock of memory_failure() is outside of evict_lock. Marks of pages, purgeable
+ * or not, change under the page's folio lock, and dmirror_devmem.lock for the word
+ * that they are in.
+ *
  * dmirror_svm.lock is taken by the notifier, which mm calls under nearly every
  * lock of its own and from reclaim. So nothing is allocated under it that
  * could reclaim, and nothing under it faults. dmirror_devmem.lock is taken when
@@ -73,6 +77,8 @@ struct seq_file;
  * @copy_errors: copy jobs that failed
  * @duplicate_faults: faults that another one had served already
  * @full: allocations of device memory that failed
+ * @purged: bytes of purgeable memory that were dropped
+ * @unpurged: bytes of it that were not, for want of placeholders
  */
 struct dmirror_counters {
 	atomic64_t to_device;
@@ -88,6 +94,8 @@ struct dmirror_counters {
 	atomic64_t copy_errors;
 	atomic64_t duplicate_faults;
 	atomic64_t full;
+	atomic64_t purged;
+	atomic64_t unpurged;
 };
 
 /**
@@ -99,6 +107,11 @@ struct dmirror_counters {
  * @used: pages allocated
  * @evicting: the block is being evicted, and nothing of it is given out
  * @map: which
+ * @purgeable: of these, which the program does not need; of placeholders, which
+ *	it has not said to need again
+ * @poisoned: which a memory error has hit, in use or not; of placeholders, which
+ *	stand for such
+ * @withheld: of @poisoned, how many are not in use, nor ever will be
  */
 struct dmirror_block {
 	struct list_head link;
@@ -107,6 +120,9 @@ struct dmirror_block {
 	unsigned int used;
 	bool evicting;
 	unsigned long map[BITS_TO_LONGS(DMIRROR_BLOCK_PAGES)];
+	unsigned long purgeable[BITS_TO_LONGS(DMIRROR_BLOCK_PAGES)];
+	unsigned long poisoned[BITS_TO_LONGS(DMIRROR_BLOCK_PAGES)];
+	unsigned int withheld;
 };
 
 /**
@@ -122,6 +138,10 @@ struct dmirror_block {
  * @full: blocks that have none
  * @lru: blocks that have pages allocated, least recently used first
  * @used: pages allocated
+ * @purgeable: pages that are marked as such
+ * @poisoned: pages that are, or were when they were placeholders
+ * @withheld: pages that are poisoned and not in use
+ * @no_memory: there is none behind the pages: they are placeholders; set once
  * @closed: how many want nothing to be allocated, while they evict
  * @fail_next: the next allocation for a migration fails, once
  */
@@ -138,6 +158,10 @@ struct dmirror_devmem {
 	struct list_head full;
 	struct list_head lru;
 	unsigned long used;
+	unsigned long purgeable;
+	unsigned long poisoned;
+	unsigned long withheld;
+	bool no_memory;
 	unsigned int closed;
 	bool fail_next;
 };
@@ -151,6 +175,8 @@ struct dmirror_devmem {
  *	interconnect, whose devices are to see each other's memory
  * @hw: the hardware
  * @devmem: its memory
+ * @placeholders: private pages without memory, that stand where pages were whose
+ *	contents are gone
  * @counters: what it has done
  * @workers: runs what no program waits for, and serves faults
  * @fault_work: empties the fault buffer
@@ -177,6 +203,7 @@ struct dmirror_device {
 	void *owner;
 	struct dmirror_hw hw;
 	struct dmirror_devmem devmem;
+	struct dmirror_devmem placeholders;
 	struct dmirror_counters counters;
 	struct workqueue_struct *workers;
 	struct work_struct fault_work;
@@ -286,7 +313,7 @@ struct dmirror_svm {
  * @no_memory: stayed, the target had no memory
  * @busy: stayed, held or changed by somebody
  * @unsupported: stayed, memory of this kind does not migrate
- * @failed: stayed, the copy failed
+ * @failed: stayed, the copy failed, or a memory error has taken the contents
  * @refused: bytes of @unsupported in mappings that mm refuses to look at
  * @entries: of mm's source array that moved: a large folio counts once
  * @fault_addr: the address that an error is about
@@ -300,6 +327,24 @@ struct dmirror_migrate_stats {
 	u64 failed;
 	u64 refused;
 	u64 entries;
+	u64 fault_addr;
+};
+
+/**
+ * struct dmirror_advice_stats - what an advice came to, in bytes
+ * @applied: of memory to which it applies now
+ * @dropped: of @applied, whose contents had been dropped
+ * @shared: of memory that may be another process's too
+ * @busy: of memory that could not be had
+ * @untouched: of what the advice has nothing to do with
+ * @fault_addr: the address that an error is about
+ */
+struct dmirror_advice_stats {
+	u64 applied;
+	u64 dropped;
+	u64 shared;
+	u64 busy;
+	u64 untouched;
 	u64 fault_addr;
 };
 
@@ -351,6 +396,16 @@ enum dmirror_evict {
 	DMIRROR_EVICT_UNLOAD,
 };
 
+/*
+ * Whether an error is about an address, and further on there may be none. Others
+ * are about the call.
+ */
+static inline bool dmirror_is_address_error(int error)
+{
+	return error == -EFAULT || error == -EPERM || error == -ENODATA ||
+	       error == -EHWPOISON;
+}
+
 /* Whoever works for a mirror is to stop: on its own account, or the file's. */
 static inline bool dmirror_svm_stopped(const struct dmirror_svm *svm)
 {
@@ -378,6 +433,7 @@ static inline u64 dmirror_block_end(u64 addr, u64 end)
 /* main.c */
 struct dmirror_device *dmirror_device_get(unsigned int index);
 unsigned int dmirror_device_count(void);
+u64 dmirror_placeholder_size(void);
 unsigned long dmirror_min_residency(void);
 u64 dmirror_cpu_fault_window(void);
 u64 dmirror_device_fault_window(void);
@@ -418,6 +474,7 @@ int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
 int dmirror_snapshot(struct dmirror_svm *svm, struct dmirror_device *owner,
 		     u64 start, unsigned long nr, unsigned long *pfns,
 		     u64 *dptes);
+int dmirror_find_page(struct dmirror_svm *svm, u64 addr);
 int dmirror_run(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
 		u64 *faults);
 
@@ -448,6 +505,12 @@ int dmirror_evict_prepare(struct dmirror_device *dev);
 int dmirror_evict_all(struct dmirror_device *dev, enum dmirror_evict why);
 unsigned long dmirror_evict_some(struct dmirror_device *dev,
 				 unsigned long wanted);
+int dmirror_poison(struct dmirror_device *dev, u64 offset);
+int dmirror_evict_now(struct dmirror_device *dev, unsigned long wanted);
+
+/* advise.c */
+int dmirror_advise_range(struct dmirror_svm *svm, bool needed, u64 start,
+			 u64 end, struct dmirror_advice_stats *stats);
 
 /* exclusive.c */
 int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr);
@@ -459,8 +522,10 @@ int dmirror_devmem_init(struct dmirror_device *dev);
 void dmirror_devmem_fini(struct dmirror_device *dev);
 struct folio *dmirror_devmem_alloc(struct dmirror_device *dev,
 				   unsigned int order);
+struct folio *dmirror_placeholder_alloc(struct dmirror_device *dev,
+					unsigned int order);
 unsigned long dmirror_devmem_used_pfns(struct dmirror_devmem *devmem,
-				       unsigned long block,
+				       unsigned long block, bool purgeable,
 				       unsigned long *pfns);
 void dmirror_devmem_touch(struct dmirror_devmem *devmem, u64 offset);
 long dmirror_devmem_isolate(struct dmirror_devmem *devmem,
@@ -474,6 +539,15 @@ void dmirror_devmem_open(struct dmirror_device *dev);
 bool dmirror_devmem_fail_once(struct dmirror_devmem *devmem);
 struct dmirror_device *dmirror_page_device(const struct page *page);
 struct dmirror_device *dmirror_pfn_device(unsigned long pfn);
+bool dmirror_devmem_poison(struct dmirror_devmem *devmem, unsigned long page);
+void dmirror_page_set_poisoned(const struct page *page);
+bool dmirror_page_is_placeholder(const struct page *page);
+bool dmirror_page_purgeable(const struct page *page);
+void dmirror_page_set_purgeable(const struct page *page, unsigned long nr,
+				bool purgeable);
+int dmirror_page_check(const struct page *page);
+int dmirror_pages_check(const struct page *page, unsigned long nr);
+int dmirror_pfn_check(unsigned long pfn);
 u64 dmirror_page_offset(const struct page *page);
 u64 dmirror_bus_addr(const struct dmirror_device *dev, const struct page *page);
 #if IS_ENABLED(CONFIG_KUNIT)

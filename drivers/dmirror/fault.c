@@ -38,14 +38,13 @@
 #define USER_FAULT_SIZE		SZ_64K
 
 /*
- * A private page of this device is reported as it is, and the request to make
- * it writable is not honoured: fork may have made it copy-on-write. Asking
- * again as nobody's device has mm bring the page back and break the sharing.
+ * Look at pages again, as a device that owns nothing does: mm then brings them
+ * back to system memory, as for the CPU.
  */
-static int break_cow(struct dmirror_svm *svm, struct hmm_range *range,
-		     unsigned long first, unsigned long last)
+static int fault_as_cpu(struct dmirror_svm *svm, struct hmm_range *range,
+			unsigned long first, unsigned long last)
 {
-	struct hmm_range cow = {
+	struct hmm_range cpu = {
 		.notifier	= range->notifier,
 		.start		= range->start + first * PAGE_SIZE,
 		.end		= range->start + (last + 1) * PAGE_SIZE,
@@ -54,36 +53,55 @@ static int break_cow(struct dmirror_svm *svm, struct hmm_range *range,
 	};
 	int ret;
 
-	memset(cow.hmm_pfns, 0, (last - first + 1) * sizeof(*cow.hmm_pfns));
-	cow.notifier_seq = mmu_interval_read_begin(cow.notifier);
+	memset(cpu.hmm_pfns, 0, (last - first + 1) * sizeof(*cpu.hmm_pfns));
+	cpu.notifier_seq = mmu_interval_read_begin(cpu.notifier);
 	if (mmap_read_lock_killable(svm->mm))
 		return -EINTR;
-	ret = hmm_range_fault(&cow);
+	ret = hmm_range_fault(&cpu);
 	mmap_read_unlock(svm->mm);
 	return ret == -EBUSY ? 0 : ret;
 }
 
-/* Find the pages that a write may not use as they are, and see to them. */
-static int make_writable(struct dmirror_svm *svm, struct hmm_range *range,
-			 bool *again)
+/*
+ * Private pages of this device are reported as they are. -EAGAIN for one that is
+ * to be faulted as the CPU would: where it is a placeholder for zeroes, and where
+ * the request to make it writable was not honoured, since fork has made it
+ * copy-on-write.
+ */
+static int examine_page(const struct hmm_range *range, unsigned long hmm_pfn)
 {
-	unsigned long npages = (range->end - range->start) >> PAGE_SHIFT;
-	unsigned long first, last;
+	int ret = dmirror_page_check(hmm_pfn_to_page(hmm_pfn));
 
-	*again = false;
-	if (!(range->default_flags & HMM_PFN_REQ_WRITE))
+	if (!ret && range->default_flags & HMM_PFN_REQ_WRITE &&
+	    !(hmm_pfn & HMM_PFN_WRITE))
+		ret = -EAGAIN;
+	return ret;
+}
+
+/*
+ * Whether the device can use the pages of a range that is current; svm->lock is
+ * held. Returns 0, an error of a page, or -EAGAIN with the first pages, as far as
+ * they are next to each other, that are to be faulted as the CPU would.
+ */
+static int examine(const struct hmm_range *range, unsigned long *first,
+		   unsigned long *last)
+{
+	unsigned long npages = (range->end - range->start) >> PAGE_SHIFT, i;
+	int ret = 0;
+
+	if (!(range->default_flags & HMM_PFN_REQ_FAULT))
 		return 0;
 
-	for (first = 0; first < npages; first++)
-		if (!(range->hmm_pfns[first] & HMM_PFN_WRITE))
-			break;
-	if (first == npages)
-		return 0;
-	for (last = first; last + 1 < npages; last++)
-		if (range->hmm_pfns[last + 1] & HMM_PFN_WRITE)
-			break;
-	*again = true;
-	return break_cow(svm, range, first, last);
+	for (i = 0; i < npages && !ret; i++) {
+		ret = examine_page(range, range->hmm_pfns[i]);
+		*first = i;
+	}
+	if (ret != -EAGAIN)
+		return ret;
+	while (i < npages && examine_page(range, range->hmm_pfns[i]) == ret)
+		i++;
+	*last = i - 1;
+	return ret;
 }
 
 /*
@@ -109,43 +127,57 @@ static void fix_first_block(struct hmm_range *range)
 	}
 }
 
+/* One turn of range_lock(): 0 with svm->lock held, -EAGAIN for another turn. */
+static int range_try_lock(struct dmirror_svm *svm, struct hmm_range *range,
+			  int *cpu_fault)
+{
+	unsigned long npages = (range->end - range->start) >> PAGE_SHIFT;
+	unsigned long first, last;
+	int ret;
+
+	/* What an earlier turn found would be taken for a request. */
+	memset(range->hmm_pfns, 0, npages * sizeof(*range->hmm_pfns));
+	range->notifier_seq = mmu_interval_read_begin(range->notifier);
+
+	if (mmap_read_lock_killable(svm->mm))
+		return -EINTR;
+	ret = hmm_range_fault(range);
+	mmap_read_unlock(svm->mm);
+	if (ret)
+		return ret == -EBUSY ? -EAGAIN : ret;
+	fix_first_block(range);
+
+	down_write(&svm->lock);
+	if (mmu_interval_read_retry(range->notifier, range->notifier_seq)) {
+		up_write(&svm->lock);
+		return -EAGAIN;
+	}
+	ret = examine(range, &first, &last);
+	if (!ret)
+		return 0;
+	up_write(&svm->lock);
+	if (ret != -EAGAIN || *cpu_fault)
+		return ret == -EAGAIN ? *cpu_fault : ret;
+
+	/* Why it failed may be known, and said better, the next time. */
+	ret = fault_as_cpu(svm, range, first, last);
+	if (ret != -EFAULT && ret)
+		return ret;
+	*cpu_fault = ret;
+	return -EAGAIN;
+}
+
 /* The loop of range_acquire(), for a range with a notifier. */
 static int range_lock(struct dmirror_svm *svm, struct hmm_range *range)
 {
-	unsigned long npages = (range->end - range->start) >> PAGE_SHIFT;
-	bool again;
-	int ret;
+	int cpu_fault = 0, ret;
 
 	for (;; cond_resched()) {
 		if (dmirror_svm_stopped(svm))
 			return -EINTR;
-
-		/* What an earlier turn found would be taken for a request. */
-		memset(range->hmm_pfns, 0, npages * sizeof(*range->hmm_pfns));
-		range->notifier_seq = mmu_interval_read_begin(range->notifier);
-
-		if (mmap_read_lock_killable(svm->mm))
-			return -EINTR;
-		ret = hmm_range_fault(range);
-		mmap_read_unlock(svm->mm);
-		if (ret == -EBUSY)
-			goto retry;
-		if (ret)
+		ret = range_try_lock(svm, range, &cpu_fault);
+		if (ret != -EAGAIN)
 			return ret;
-
-		fix_first_block(range);
-		ret = make_writable(svm, range, &again);
-		if (ret)
-			return ret;
-		if (again)
-			goto retry;
-
-		down_write(&svm->lock);
-		if (!mmu_interval_read_retry(range->notifier,
-					     range->notifier_seq))
-			return 0;
-		up_write(&svm->lock);
-retry:
 		atomic64_inc(&svm->dev->counters.retries);
 	}
 }
@@ -297,8 +329,9 @@ static int fault_batch(struct dmirror_svm *svm, unsigned long *pfns,
  * Context: may sleep and take mmap_lock; the caller holds a reference on the
  * users of svm->mm.
  * Return: 0; -EFAULT where nothing is mapped or nothing may be read; -EPERM
- * where nothing may be written; -ENOMEM; -EINTR on a fatal signal. A page that
- * mm cannot bring back from the device to break a copy-on-write is -EFAULT.
+ * where nothing may be written; -ENODATA where the contents were dropped; -ENOMEM;
+ * -EINTR on a fatal signal. A page that mm cannot bring back from the device to
+ * break a copy-on-write is -EFAULT.
  */
 int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
 			u64 *fault_addr)
@@ -320,7 +353,7 @@ int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
 			next = addr + PAGE_SIZE;
 
 		ret = fault_batch(svm, pfns, &stash, addr, next, write);
-		if ((ret == -EFAULT || ret == -EPERM) && next > addr + PAGE_SIZE) {
+		if (dmirror_is_address_error(ret) && next > addr + PAGE_SIZE) {
 			/* mm does not say where: find out page by page. */
 			single_end = next;
 			continue;
@@ -375,6 +408,34 @@ int dmirror_snapshot(struct dmirror_svm *svm, struct dmirror_device *owner,
 		dptes[i] = dmirror_pt_lookup(&svm->pt, start + i * PAGE_SIZE);
 	range_release(svm, &range);
 	return 0;
+}
+
+/**
+ * dmirror_find_page() - have a page be where it can be looked at
+ * @svm: the mirror
+ * @addr: of the page, page aligned
+ *
+ * What is about to move is waited for. What is in neither the system's nor this
+ * device's memory is brought in.
+ *
+ * Context: as dmirror_fault_range().
+ * Return: as dmirror_fault_range().
+ */
+int dmirror_find_page(struct dmirror_svm *svm, u64 addr)
+{
+	unsigned long pfn;
+	struct hmm_range range = {
+		.start		   = addr,
+		.end		   = addr + PAGE_SIZE,
+		.hmm_pfns	   = &pfn,
+		.default_flags	   = HMM_PFN_REQ_FAULT,
+		.dev_private_owner = svm->dev->owner,
+	};
+	int ret = range_acquire(svm, &range);
+
+	if (!ret)
+		range_release(svm, &range);
+	return ret;
 }
 
 /* Have some of the program's buffer there, where the CPU found it was not. */
@@ -434,7 +495,7 @@ int dmirror_run(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
 					  PAGE_ALIGN(job->fault_addr + left),
 					  job->fault_write, &bad);
 		/* An error further on is for when the job gets there. */
-		if (ret && (bad == first || (ret != -EFAULT && ret != -EPERM))) {
+		if (ret && (bad == first || !dmirror_is_address_error(ret))) {
 			job->fault_addr = max(bad, job->fault_addr);
 			return ret;
 		}
@@ -490,7 +551,7 @@ static int serve(struct dmirror_svm *svm, struct dmirror_job *job, u64 *end)
 	if (!ret)
 		return 0;
 	*end = bad;
-	if (bad != start && (ret == -EFAULT || ret == -EPERM))
+	if (bad != start && dmirror_is_address_error(ret))
 		return 0;
 	hw->fault_addr = max(bad, hw->fault_addr);
 	return ret;

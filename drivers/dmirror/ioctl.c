@@ -29,6 +29,7 @@ union ioctl_arg {
 	struct dmirror_snapshot snapshot;
 	struct dmirror_submit submit;
 	struct dmirror_wait wait;
+	struct dmirror_advise advise;
 };
 
 /* The range must be in the address space, and aligned if @align is not 1. */
@@ -66,7 +67,12 @@ static int ioctl_query(struct dmirror_svm *svm, union ioctl_arg *arg)
 		.invalidations	 = atomic64_read(&counters->invalidations),
 		.evicted	 = atomic64_read(&counters->evicted),
 		.copy_errors	 = atomic64_read(&counters->copy_errors),
+		.refaults	 = atomic64_read(&counters->refaults),
+		.purged		 = atomic64_read(&counters->purged),
+		.poisoned	 = PFN_PHYS((u64)READ_ONCE(dev->devmem.poisoned)),
 	};
+	if (dev->placeholders.nr_blocks)
+		arg->query.capabilities |= DMIRROR_CAP_PURGE;
 	if (dmirror_has_large_folios(dev)) {
 		arg->query.capabilities |= DMIRROR_CAP_LARGE_FOLIO;
 		arg->query.large_page_size = DMIRROR_BLOCK_SIZE;
@@ -357,6 +363,42 @@ static int ioctl_wait(struct dmirror_svm *svm, union ioctl_arg *arg)
 	return 0;
 }
 
+static int ioctl_advise(struct dmirror_svm *svm, union ioctl_arg *arg)
+{
+	struct dmirror_advise *args = &arg->advise;
+	struct dmirror_advice_stats stats = {};
+	bool needed = args->advice == DMIRROR_ADVICE_WILLNEED;
+	u64 end;
+	int ret;
+
+	args->applied = 0;
+	args->dropped = 0;
+	args->shared = 0;
+	args->busy = 0;
+	args->untouched = 0;
+	args->fault_addr = 0;
+	args->retained = 0;
+	if (args->reserved || !args->advice ||
+	    args->advice > DMIRROR_ADVICE_READ_MOSTLY)
+		return -EINVAL;
+	ret = check_range(svm, args->addr, args->length, PAGE_SIZE, &end);
+	if (ret)
+		return ret;
+	if (args->advice == DMIRROR_ADVICE_READ_MOSTLY ||
+	    (!needed && !svm->dev->placeholders.nr_blocks))
+		return -EOPNOTSUPP;
+
+	ret = dmirror_advise_range(svm, needed, args->addr, end, &stats);
+	args->applied = stats.applied;
+	args->dropped = stats.dropped;
+	args->shared = stats.shared;
+	args->busy = stats.busy;
+	args->untouched = stats.untouched;
+	args->fault_addr = stats.fault_addr;
+	args->retained = !ret && !stats.dropped;
+	return ret;
+}
+
 /* What a snapshot says of one page. */
 static struct dmirror_page describe(struct dmirror_svm *svm,
 				    unsigned long hmm_pfn, u64 dpte)
@@ -364,6 +406,7 @@ static struct dmirror_page describe(struct dmirror_svm *svm,
 	struct dmirror_page answer = {};
 	struct dmirror_device *dev;
 	unsigned long pfn;
+	int error;
 
 	if (dpte)
 		answer.flags |= DMIRROR_PAGE_MAPPED;
@@ -383,7 +426,13 @@ static struct dmirror_page describe(struct dmirror_svm *svm,
 
 	pfn = page_to_pfn(hmm_pfn_to_page(hmm_pfn));
 	dev = dmirror_pfn_device(pfn);
-	if (dev) {
+	/* Another device may go, and its marks with it. */
+	error = dev == svm->dev ? dmirror_pfn_check(pfn) : 0;
+	if (error) {
+		answer.place = error == -EHWPOISON ? DMIRROR_PLACE_POISONED :
+						     DMIRROR_PLACE_DROPPED;
+		answer.device = dev->id;
+	} else if (dev) {
 		answer.place = dev == svm->dev ? DMIRROR_PLACE_LOCAL :
 						 DMIRROR_PLACE_REMOTE;
 		answer.device = dev->id;
@@ -524,6 +573,7 @@ static const struct ioctl_entry ioctls[] = {
 	IOCTL(DMIRROR_IOC_SNAPSHOT, dmirror_snapshot, done, ioctl_snapshot),
 	IOCTL(DMIRROR_IOC_SUBMIT, dmirror_submit, job, ioctl_submit),
 	IOCTL(DMIRROR_IOC_WAIT, dmirror_wait, stayed, ioctl_wait),
+	IOCTL(DMIRROR_IOC_ADVISE, dmirror_advise, fault_addr, ioctl_advise),
 };
 
 /* A newer program's number differs only in the size of its structure. */

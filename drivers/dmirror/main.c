@@ -49,6 +49,11 @@ module_param(spm_size, ulong, 0444);
 MODULE_PARM_DESC(spm_size,
 		 "Memory of each coherent device in MiB, a multiple of 2 (default 256)");
 
+static unsigned long placeholder_size = 128;
+module_param(placeholder_size, ulong, 0444);
+MODULE_PARM_DESC(placeholder_size,
+		 "How much purgeable memory of each device can be dropped and not yet unmapped, in MiB, a multiple of 2, or 0 for none (default 128)");
+
 static bool hmm_abi = true;
 module_param(hmm_abi, bool, 0444);
 MODULE_PARM_DESC(hmm_abi,
@@ -135,6 +140,17 @@ unsigned int dmirror_device_count(void)
 struct dmirror_device *dmirror_device_get(unsigned int index)
 {
 	return devices[index];
+}
+
+/**
+ * dmirror_placeholder_size() - how much dropped memory a device keeps track of
+ *
+ * Context: any.
+ * Return: bytes, a multiple of the block size; may be 0.
+ */
+u64 dmirror_placeholder_size(void)
+{
+	return placeholder_size * (u64)SZ_1M;
 }
 
 /**
@@ -226,6 +242,9 @@ static int check_parameters(void)
 	if (private_devices && check_size("private_size", private_size))
 		return -EINVAL;
 	if (check_coherent())
+		return -EINVAL;
+	if (placeholder_size &&
+	    check_size("placeholder_size", placeholder_size))
 		return -EINVAL;
 	if (check_number("copy_engines", copy_engines, DMIRROR_HW_ENGINES_MAX))
 		return -EINVAL;

@@ -11,6 +11,10 @@
  *	pages		mm moves what it knows of each page to its destination
  *	finalize	mm maps whichever page it now is, unlocks and frees
  *
+ * Of memory that the program has said it does not need, nothing is copied when room
+ * is wanted: it migrates to placeholders, private pages that have no memory. Where a
+ * page is a placeholder, its contents are zeroes, or nothing (dmirror_page_check()).
+ *
  * There is one way to give up, unplace(), and the protocol goes on after it: a
  * page without a destination stays where it is.
  *
@@ -48,6 +52,9 @@
 #define EVICT_WAITS_MAX		3
 #define EVICT_WAIT_MAX		(HZ / 10)
 
+/* How often a page with a memory error is asked for. */
+#define POISON_TRIES	50
+
 /* Less than this is not worth another engine. */
 #define COPY_SHARE_MIN		SZ_256K
 
@@ -59,6 +66,10 @@ enum fate {
 	FATE_LEFT,		/* mm did not collect it */
 	FATE_COLLECTED,
 	FATE_MOVED,
+	FATE_DROPPED,		/* a placeholder stands where the page was */
+	FATE_PASSED_ON,		/* moved, and a memory error goes with it */
+	FATE_LOST,		/* its contents had been dropped before */
+	FATE_POISONED,		/* a memory error has taken its contents */
 	FATE_RESIDENT,
 	FATE_NO_MEMORY,
 	FATE_BUSY,
@@ -86,6 +97,9 @@ enum phase {
  * @segments: what to copy
  * @first_pages: for each segment, the index of the page that it begins with
  * @nr_segments: how many
+ * @purge: drop what is purgeable, and move nothing else
+ * @poison: have placeholders stand for poisoned pages, and move nothing else
+ * @unloading: the device goes away, with its placeholders
  * @split: a large folio has to be split: run the batch again for small pages
  * @full: an allocation failed for want of memory
  * @entries: entries of args.src that moved
@@ -102,6 +116,9 @@ struct migration {
 	struct dmirror_hw_segment *segments;
 	u16 *first_pages;
 	unsigned int nr_segments;
+	bool purge;
+	bool poison;
+	bool unloading;
 	bool split;
 	bool full;
 	unsigned int entries;
@@ -211,6 +228,22 @@ static void add_copy(struct migration *m, unsigned long i,
 	}
 }
 
+/* The same, page by page if not all have contents: the others become zeroes. */
+static void add_folio(struct migration *m, unsigned long i, struct page *dst,
+		      struct page *src, unsigned int order)
+{
+	unsigned long j, nr = 1UL << order;
+
+	if (!src || !dmirror_pages_check(src, nr)) {
+		add_copy(m, i, dst, src, PAGE_SIZE << order);
+		return;
+	}
+	for (j = 0; j < nr; j++)
+		add_copy(m, i, dst + j,
+			 dmirror_page_check(src + j) ? NULL : src + j,
+			 PAGE_SIZE);
+}
+
 /* A locked folio in system memory. The faulting CPU's policy says which node. */
 static struct folio *alloc_system(const struct migration *m, unsigned long i,
 				  unsigned int order)
@@ -226,6 +259,34 @@ static struct folio *alloc_system(const struct migration *m, unsigned long i,
 	if (folio)
 		folio_lock(folio);
 	return folio;
+}
+
+/* Whether a placeholder is all that a page needs that is to leave the device. */
+static bool needs_nothing(const struct migration *m, unsigned long i)
+{
+	struct page *page = migrate_pfn_to_page(m->args.src[i]);
+
+	return m->purge || (page && !m->unloading &&
+			    dmirror_page_check(page) == -EHWPOISON);
+}
+
+/* That is what the entry at index i gets; false if there is none. */
+static bool place_nothing(struct migration *m, unsigned long i,
+			  unsigned int order)
+{
+	struct folio *folio = dmirror_placeholder_alloc(m->dev, order);
+
+	if (!folio) {
+		if (m->purge)
+			atomic64_add(PAGE_SIZE << order,
+				     &m->dev->counters.unpurged);
+		return false;
+	}
+	if (!m->purge)
+		dmirror_page_set_poisoned(folio_page(folio, 0));
+	m->args.dst[i] = migrate_pfn(folio_pfn(folio)) |
+			 (order ? MIGRATE_PFN_COMPOUND : 0);
+	return true;
 }
 
 /* Give the page at index i a destination; false if there is no memory. */
@@ -247,8 +308,7 @@ static bool place(struct migration *m, unsigned long head, unsigned long i,
 
 	m->args.dst[i] = migrate_pfn(folio_pfn(folio)) |
 			 (order ? MIGRATE_PFN_COMPOUND : 0);
-	add_copy(m, i, folio_page(folio, 0), source_page(m, head, i),
-		 PAGE_SIZE << order);
+	add_folio(m, i, folio_page(folio, 0), source_page(m, head, i), order);
 	return true;
 }
 
@@ -318,18 +378,29 @@ static bool was_moved(const struct migration *m, struct page *page)
  * Whether a collected page is one that this migration is about. On an
  * interconnect mm collects memory of all devices, for it has one owner.
  */
-static enum fate screen(const struct migration *m, unsigned long i)
+static enum fate screen(const struct migration *m, unsigned long i,
+			unsigned long nr)
 {
 	struct page *page = migrate_pfn_to_page(m->args.src[i]);
+	int error = page ? dmirror_pages_check(page, nr) : 0;
 	bool local;
 
 	if (m->target == DMIRROR_TARGET_STAY)
 		return FATE_RESIDENT;
 	local = page && dmirror_page_device(page) == m->dev;
-	if (m->target == DMIRROR_TARGET_SYSTEM ? !local : local)
-		return FATE_RESIDENT;
 	if (page && was_moved(m, page))
 		return FATE_RESIDENT;
+	if (m->purge && !(local && !error && dmirror_page_purgeable(page)))
+		return FATE_RESIDENT;
+	if (m->target == DMIRROR_TARGET_SYSTEM ? !local : local && !error)
+		return FATE_RESIDENT;
+	if (m->poison && error != -EHWPOISON)
+		return FATE_RESIDENT;
+	if (error == -ENODATA && !m->unloading)
+		return FATE_LOST;
+	/* An eviction takes a page away from the error, with a placeholder. */
+	if (error == -EHWPOISON && !m->unloading && (m->args.vma || nr > 1))
+		return FATE_POISONED;
 	if (page && !PageAnon(page))
 		return FATE_UNSUPPORTED;
 	return FATE_COLLECTED;
@@ -345,16 +416,25 @@ static void migration_plan(struct migration *m)
 		nr = entry_pages(m->args.src[i]);
 		memset(m->args.dst + i, 0, nr * sizeof(*m->args.dst));
 		if (m->args.src[i] & MIGRATE_PFN_MIGRATE)
-			fate = screen(m, i);
+			fate = screen(m, i, nr);
+		if (fate == FATE_POISONED && nr > 1 && m->args.vma) {
+			/* The others are to be had one by one. */
+			memset(m->fates + i, FATE_COLLECTED, nr);
+			place_split(m, i);
+			continue;
+		}
 		memset(m->fates + i, fate, nr);
 		if (fate != FATE_COLLECTED)
 			continue;
 
-		if (nr == 1) {
+		if (needs_nothing(m, i)) {
+			if (!place_nothing(m, i, ilog2(nr)))
+				memset(m->fates + i, FATE_NO_MEMORY, nr);
+		} else if (nr == 1) {
 			if (!place(m, i, i, 0))
 				m->fates[i] = FATE_NO_MEMORY;
 		} else if (!place(m, i, i, DMIRROR_BLOCK_ORDER)) {
-			if (source_page(m, i, i))
+			if (migrate_pfn_to_page(m->args.src[i]))
 				place_split(m, i);
 			else
 				place_hole(m, i);
@@ -445,6 +525,23 @@ static void migration_copy(struct migration *m)
 			break;
 }
 
+/* What moved, with its pages still locked: did it move as it was? */
+static void settle_moved(struct migration *m, unsigned long i, unsigned long nr)
+{
+	struct page *src = migrate_pfn_to_page(m->args.src[i]);
+	struct page *dst = migrate_pfn_to_page(m->args.dst[i]);
+	unsigned long j;
+
+	if (dmirror_page_device(dst) && dmirror_page_is_placeholder(dst)) {
+		memset(m->fates + i, FATE_DROPPED, nr);
+		return;
+	}
+	memset(m->fates + i, FATE_MOVED, nr);
+	for (j = 0; src && j < nr; j++)
+		if (dmirror_page_check(src + j) == -EHWPOISON)
+			m->fates[i + j] = FATE_PASSED_ON;
+}
+
 /* After mm has moved the pages: which did it move? */
 static void migration_settle(struct migration *m)
 {
@@ -457,7 +554,10 @@ static void migration_settle(struct migration *m)
 		nr = entry_pages(m->args.dst[i]);
 		if (m->fates[i] != FATE_COLLECTED)
 			continue;
-		memset(m->fates + i, moved ? FATE_MOVED : FATE_BUSY, nr);
+		if (moved)
+			settle_moved(m, i, nr);
+		else
+			memset(m->fates + i, FATE_BUSY, nr);
 		m->entries += moved;
 	}
 }
@@ -469,6 +569,27 @@ static unsigned long count_fates(const struct migration *m, enum fate fate)
 	for (i = 0; i < m->npages; i++)
 		count += m->fates[i] == fate;
 	return count;
+}
+
+/*
+ * The device goes away, and the program is still to have its error: hand it on to
+ * mm, as one of the system page that took the place. mm's queue is short, and until
+ * it gets to the page that reads as zeroes.
+ */
+static void pass_on(const struct migration *m)
+{
+	unsigned long i, j, nr, pfn;
+
+	for (i = 0; i < m->npages; i += nr) {
+		nr = entry_pages(m->args.dst[i]);
+		for (j = 0; j < nr; j++) {
+			if (m->fates[i + j] != FATE_PASSED_ON)
+				continue;
+			pfn = page_to_pfn(migrate_pfn_to_page(m->args.dst[i]));
+			memory_failure_queue(pfn + j, 0);
+			msleep(EVICT_PAUSE_MS);
+		}
+	}
 }
 
 /*
@@ -504,9 +625,13 @@ static void count_origins(struct migration *m)
 static void migration_count(struct migration *m)
 {
 	struct dmirror_counters *counters = &m->dev->counters;
-	unsigned long moved = count_fates(m, FATE_MOVED);
+	unsigned long moved = count_fates(m, FATE_MOVED) +
+			      count_fates(m, FATE_PASSED_ON);
 	u64 bytes = PFN_PHYS((u64)moved);
 
+	if (m->purge)
+		atomic64_add(PFN_PHYS((u64)count_fates(m, FATE_DROPPED)),
+			     &counters->purged);
 	if (m->target == DMIRROR_TARGET_DEVICE)
 		atomic64_add(bytes, &counters->to_device);
 	else
@@ -549,6 +674,8 @@ static void migration_run(struct migration *m)
 	else
 		migrate_device_finalize(m->args.src, m->args.dst, m->npages);
 	phase_done(m, PHASE_FINALIZE);
+	if (m->unloading)
+		pass_on(m);
 	if (atomic64_read(&m->dev->counters.evicted) || !m->args.vma ||
 	    m->dev->hw.link)
 		count_origins(m);
@@ -566,6 +693,9 @@ static unsigned long select_source(const struct dmirror_device *dev,
 		select |= dev->type == DMIRROR_MEMORY_COHERENT ?
 			  MIGRATE_VMA_SELECT_DEVICE_COHERENT :
 			  MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
+	/* Placeholders are private pages, and there seldom are any. */
+	if (READ_ONCE(dev->placeholders.used))
+		select |= MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
 	if (target == DMIRROR_TARGET_DEVICE && dev->hw.link)
 		select |= MIGRATE_VMA_SELECT_DEVICE_PRIVATE |
 			  MIGRATE_VMA_SELECT_DEVICE_COHERENT;
@@ -619,6 +749,7 @@ static void explain(struct dmirror_svm *svm, struct migration *m)
 	unsigned long *pfns = m->args.src;
 	unsigned long i;
 	bool unknown;
+	int error;
 
 	if (!count_fates(m, FATE_LEFT))
 		return;
@@ -636,8 +767,12 @@ static void explain(struct dmirror_svm *svm, struct migration *m)
 		bool local = !unknown && pfns[i] & HMM_PFN_VALID &&
 			     dmirror_pfn_device(pfn) == m->dev;
 
-		if (m->fates[i] == FATE_LEFT)
-			m->fates[i] = local ? here : there;
+		if (m->fates[i] != FATE_LEFT)
+			continue;
+		error = local ? dmirror_pfn_check(pfn) : 0;
+		m->fates[i] = error == -EHWPOISON ? FATE_POISONED :
+			      error == -ENODATA ? FATE_LOST :
+			      local ? here : there;
 	}
 }
 
@@ -645,11 +780,13 @@ static void add_stats(struct dmirror_migrate_stats *stats,
 		      const struct migration *m)
 {
 	stats->moved += count_fates(m, FATE_MOVED) * PAGE_SIZE;
-	stats->resident += count_fates(m, FATE_RESIDENT) * PAGE_SIZE;
+	stats->resident += (count_fates(m, FATE_RESIDENT) +
+			    count_fates(m, FATE_LOST)) * PAGE_SIZE;
 	stats->no_memory += count_fates(m, FATE_NO_MEMORY) * PAGE_SIZE;
 	stats->busy += count_fates(m, FATE_BUSY) * PAGE_SIZE;
 	stats->unsupported += count_fates(m, FATE_UNSUPPORTED) * PAGE_SIZE;
-	stats->failed += count_fates(m, FATE_FAILED) * PAGE_SIZE;
+	stats->failed += (count_fates(m, FATE_FAILED) +
+			  count_fates(m, FATE_POISONED)) * PAGE_SIZE;
 	stats->entries += m->entries;
 }
 
@@ -895,7 +1032,10 @@ static vm_fault_t fault_verdict(const struct migration *m, unsigned long i)
 	case FATE_NO_MEMORY:
 		return VM_FAULT_OOM;
 	case FATE_FAILED:
+	case FATE_LOST:
 		return VM_FAULT_SIGBUS;
+	case FATE_POISONED:
+		return VM_FAULT_HWPOISON;
 	default:
 		/* It moved, or somebody else is at it: the CPU tries again. */
 		return 0;
@@ -971,13 +1111,15 @@ static vm_fault_t fault_window(struct vm_fault *vmf, struct dmirror_device *dev)
  *	locked by mm
  *
  * The process need not be one that has a file open. A folio that one PMD maps
- * comes back as one, a page with its neighbours. If there is no memory for that,
+ * comes back as one, a page with its neighbours, unless a placeholder stands for it.
+ * If there is no memory for that,
  * only the page that was touched does; of a folio that one PMD maps, mm maps the
  * pages by PTEs first, and the CPU faults again.
  *
  * Context: mmap_lock held for reading; may sleep.
  * Return: 0 if the CPU is to try again; VM_FAULT_OOM; VM_FAULT_SIGBUS if the
- * device cannot copy the page.
+ * device cannot copy the page, or its contents were dropped; VM_FAULT_HWPOISON if a
+ * memory error has taken them.
  */
 vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf)
 {
@@ -989,6 +1131,9 @@ vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf)
 	atomic64_inc(&dev->counters.cpu_faults);
 	if (!vmf->pte) {
 		ret = fault_large(vmf, dev, block, block + DMIRROR_BLOCK_SIZE);
+	} else if (dmirror_page_is_placeholder(vmf->page)) {
+		/* What is around it is not needed if this is an error. */
+		ret = fault_small(vmf, dev, page, page + PAGE_SIZE);
 	} else if (folio_test_large(page_folio(vmf->page))) {
 		/*
 		 * mm splits it, and afterwards takes its first page for the
@@ -1007,28 +1152,68 @@ vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf)
 
 /* Returns how many pages left the block. */
 static unsigned long evict_block(struct dmirror_device *dev,
-				 unsigned long block)
+				 struct dmirror_devmem *devmem,
+				 unsigned long block, bool unloading)
 {
 	struct dmirror_batch *batch = dev->evict_batch;
 	struct migration m;
 	unsigned long moved;
 
 	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, batch);
-	m.npages = dmirror_devmem_used_pfns(&dev->devmem, block, batch->src);
+	m.unloading = unloading;
+	m.npages = dmirror_devmem_used_pfns(devmem, block, false, batch->src);
 	if (!m.npages)
 		return 0;
 
 	migrate_device_pfns(batch->src, m.npages);
 	migration_run(&m);
-	moved = count_fates(&m, FATE_MOVED);
+	moved = count_fates(&m, FATE_MOVED) + count_fates(&m, FATE_DROPPED) +
+		count_fates(&m, FATE_PASSED_ON);
 	trace_dmirror_evict(dev->id, block, m.npages, moved);
 	return moved;
+}
+
+/* The same, of what is purgeable, without a copy. */
+static unsigned long purge_block(struct dmirror_device *dev, unsigned long block)
+{
+	struct dmirror_batch *batch = dev->evict_batch;
+	struct migration m;
+	unsigned long dropped;
+
+	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, batch);
+	m.purge = true;
+	m.npages = dmirror_devmem_used_pfns(&dev->devmem, block, true,
+					    batch->src);
+	if (!m.npages)
+		return 0;
+
+	migrate_device_pfns(batch->src, m.npages);
+	migration_run(&m);
+	dropped = count_fates(&m, FATE_DROPPED);
+	trace_dmirror_purge(dev->id, block, m.npages, dropped);
+	return dropped;
+}
+
+/* Wherever it is, and however long: nobody waits for it. */
+static unsigned long purge_blocks(struct dmirror_device *dev,
+				  unsigned long wanted)
+{
+	unsigned long dropped = 0, block;
+
+	for (block = 0; block < dev->devmem.nr_blocks; block++) {
+		if (dropped >= wanted || fatal_signal_pending(current) ||
+		    !READ_ONCE(dev->devmem.purgeable))
+			break;
+		dropped += purge_block(dev, block);
+		cond_resched();
+	}
+	return dropped;
 }
 
 static unsigned long evict_blocks(struct dmirror_device *dev,
 				  unsigned long wanted, unsigned long *young)
 {
-	unsigned long moved = 0, searched;
+	unsigned long moved = purge_blocks(dev, wanted), searched;
 	long block;
 
 	for (searched = 0; searched < dev->devmem.nr_blocks; searched++) {
@@ -1038,7 +1223,7 @@ static unsigned long evict_blocks(struct dmirror_device *dev,
 					       dmirror_min_residency(), young);
 		if (block < 0)
 			break;
-		moved += evict_block(dev, block);
+		moved += evict_block(dev, &dev->devmem, block, false);
 		dmirror_devmem_putback(&dev->devmem, block);
 		cond_resched();
 	}
@@ -1050,10 +1235,10 @@ static unsigned long evict_blocks(struct dmirror_device *dev,
  * @dev: the device
  * @wanted: how many pages are wanted
  *
- * Evicts whole blocks, least recently used first, whoever they belong to. If
- * all are too young for that, waits a little until one is not: a short
- * residency time slows down programs that take the memory from each other, and
- * stops none.
+ * Drops what is purgeable. If that is not enough, evicts whole blocks, least
+ * recently used first, whoever they belong to. If all are too young for that, waits
+ * a little until one is not: a short residency time slows down programs that take
+ * the memory from each other, and stops none.
  *
  * Context: may sleep. Must be called without mmap_lock and without any lock of
  * a mirror: it locks pages and waits for whoever has them.
@@ -1073,7 +1258,8 @@ unsigned long dmirror_evict_some(struct dmirror_device *dev,
 			return 0;
 		/* Who had the lock, or a program, may have made the room. */
 		if (devmem->nr_blocks * DMIRROR_BLOCK_PAGES -
-		    READ_ONCE(devmem->used) >= wanted) {
+		    READ_ONCE(devmem->used) - READ_ONCE(devmem->withheld) >=
+		    wanted) {
 			mutex_unlock(&dev->evict_lock);
 			return wanted;
 		}
@@ -1087,18 +1273,104 @@ unsigned long dmirror_evict_some(struct dmirror_device *dev,
 	return 0;
 }
 
-static int evict_passes(struct dmirror_device *dev, enum dmirror_evict why)
+/**
+ * dmirror_evict_now() - evict as if room were wanted
+ * @dev: the device
+ * @wanted: how many pages are wanted
+ *
+ * For tests. What is too young stays.
+ *
+ * Context: as dmirror_evict_some().
+ * Return: 0; -EINTR on a fatal signal.
+ */
+int dmirror_evict_now(struct dmirror_device *dev, unsigned long wanted)
+{
+	unsigned long young;
+
+	if (mutex_lock_killable(&dev->evict_lock))
+		return -EINTR;
+	evict_blocks(dev, wanted, &young);
+	mutex_unlock(&dev->evict_lock);
+	return 0;
+}
+
+/*
+ * Have what is mapped of a block unmapped, with a poisoned page of it, and if that
+ * is a folio of its own have a placeholder stand for it. False if the page could not
+ * be had.
+ */
+static bool isolate_poison(struct dmirror_device *dev, unsigned long page)
+{
+	struct dmirror_batch *batch = dev->evict_batch;
+	unsigned long i, pfn = dev->devmem.first_pfn + page;
+	struct migration m;
+
+	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, batch);
+	m.poison = true;
+	m.npages = dmirror_devmem_used_pfns(&dev->devmem,
+					    page / DMIRROR_BLOCK_PAGES, false,
+					    batch->src);
+	for (i = 0; i < m.npages && batch->src[i] != pfn; i++)
+		;
+	if (i == m.npages)
+		return true;
+
+	migrate_device_pfns(batch->src, m.npages);
+	migration_run(&m);
+	return m.fates[i] == FATE_DROPPED ||
+	       (m.fates[i] != FATE_LEFT && m.fates[i] != FATE_BUSY &&
+		dev->type == DMIRROR_MEMORY_PRIVATE);
+}
+
+/**
+ * dmirror_poison() - a memory error has hit a page of a device
+ * @dev: the device
+ * @offset: in its memory
+ *
+ * From here on the page has no contents for anybody. What maps it is told to unmap
+ * it: the program has the error when it next touches the page, and nobody has one
+ * who does not.
+ *
+ * Context: may sleep, and takes what eviction takes.
+ * Return: 0; -EHWPOISON if that was known; -EINVAL if the device has no such memory;
+ * -EBUSY if somebody holds the page, so that who has it mapped may go on to use it:
+ * a CPU, if the memory is coherent, or a device.
+ */
+int dmirror_poison(struct dmirror_device *dev, u64 offset)
+{
+	unsigned long page = PHYS_PFN(offset);
+	unsigned int tries;
+	bool done = false;
+
+	if (offset >= dev->hw.size)
+		return -EINVAL;
+	if (!dmirror_devmem_poison(&dev->devmem, page))
+		return -EHWPOISON;
+	for (tries = 0; tries < POISON_TRIES; tries++) {
+		mutex_lock(&dev->evict_lock);
+		done = isolate_poison(dev, page);
+		mutex_unlock(&dev->evict_lock);
+		if (done)
+			return 0;
+		msleep(EVICT_PAUSE_MS);
+	}
+	return -EBUSY;
+}
+
+static int evict_passes(struct dmirror_device *dev,
+			struct dmirror_devmem *devmem, enum dmirror_evict why)
 {
 	unsigned long block, moved;
 	unsigned int fruitless = 0;
 
-	while (READ_ONCE(dev->devmem.used)) {
+	while (READ_ONCE(devmem->used)) {
 		moved = 0;
-		for (block = 0; block < dev->devmem.nr_blocks; block++) {
+		for (block = 0; block < devmem->nr_blocks; block++) {
 			if (why != DMIRROR_EVICT_UNLOAD &&
 			    fatal_signal_pending(current))
 				return -EINTR;
-			moved += evict_block(dev, block);
+			moved += evict_block(dev, devmem, block,
+					     why != DMIRROR_EVICT_RELEASE);
 			cond_resched();
 		}
 		if (moved) {
@@ -1110,7 +1382,7 @@ static int evict_passes(struct dmirror_device *dev, enum dmirror_evict why)
 			if (why == DMIRROR_EVICT_RELEASE)
 				return -EBUSY;
 			pr_warn("dmirror%u: %lu pages of device memory cannot be evicted yet: they are in use, or the system has no memory for them\n",
-				dev->id, READ_ONCE(dev->devmem.used));
+				dev->id, READ_ONCE(devmem->used));
 		}
 		msleep(EVICT_PAUSE_MS);
 	}
@@ -1125,7 +1397,8 @@ static int evict_passes(struct dmirror_device *dev, enum dmirror_evict why)
  * Works by physical address, whoever the memory belongs to, and takes no lock
  * that a CPU fault could need. Meanwhile the device answers as one that is
  * full, so there is an end. One that goes away is empty for good: nobody can
- * have memory of it any more.
+ * have memory of it any more. Nothing is dropped; when the device goes away, what
+ * had been becomes pages of zeroes.
  *
  * Context: may sleep.
  * Return: 0 when the device is empty; -EINTR on a fatal signal, never for
@@ -1142,9 +1415,12 @@ int dmirror_evict_all(struct dmirror_device *dev, enum dmirror_evict why)
 		return -EINTR;
 
 	dmirror_devmem_close(dev);
-	ret = evict_passes(dev, why);
+	ret = evict_passes(dev, &dev->devmem, why);
 	if (!ret)
 		dmirror_hw_trim_all(&dev->hw);
+	/* Nothing makes any more of these. */
+	if (!ret && why != DMIRROR_EVICT_RELEASE)
+		ret = evict_passes(dev, &dev->placeholders, why);
 	dmirror_devmem_open(dev);
 	mutex_unlock(&dev->evict_lock);
 	return ret;

@@ -123,8 +123,7 @@ TRACE_EVENT(dmirror_invalidate,
 		  __entry->event, __entry->start, __entry->end)
 );
 
-/* A block of device memory was evicted by physical address. */
-TRACE_EVENT(dmirror_evict,
+DECLARE_EVENT_CLASS(dmirror_block,
 	TP_PROTO(unsigned int dev, unsigned long block, unsigned long npages,
 		 unsigned long moved),
 	TP_ARGS(dev, block, npages, moved),
@@ -142,6 +141,20 @@ TRACE_EVENT(dmirror_evict,
 	),
 	TP_printk("dev=%u block=%lu npages=%lu moved=%lu", __entry->dev,
 		  __entry->block, __entry->npages, __entry->moved)
+);
+
+/* A block of device memory was evicted by physical address. */
+DEFINE_EVENT(dmirror_block, dmirror_evict,
+	TP_PROTO(unsigned int dev, unsigned long block, unsigned long npages,
+		 unsigned long moved),
+	TP_ARGS(dev, block, npages, moved)
+);
+
+/* What is purgeable of a block was dropped: pages moved to placeholders. */
+DEFINE_EVENT(dmirror_block, dmirror_purge,
+	TP_PROTO(unsigned int dev, unsigned long block, unsigned long npages,
+		 unsigned long moved),
+	TP_ARGS(dev, block, npages, moved)
 );
 
 /* A CPU touched device memory, and this was the answer to its fault. */

@@ -51,6 +51,11 @@
  *             in its outputs; if it had not begun, they are as they were given.
  *             Memory that was on the device is in system memory, with its
  *             contents. Opening a node answers this while there is no device.
+ * -ENODATA    The device was to use memory whose contents were dropped, and
+ *             DMIRROR_ADVICE_WILLNEED was not said; ``fault_addr`` says where.
+ * -EHWPOISON  The device was to use memory that a memory error has hit;
+ *             ``fault_addr`` says where.
+ * -EOPNOTSUPP The device cannot do that.
  * -EINTR      A fatal signal is pending.
  * =========== ===============================================================
  */
@@ -77,12 +82,15 @@ enum dmirror_memory_type {
  * @DMIRROR_CAP_JOBS: DMIRROR_IOC_SUBMIT and DMIRROR_IOC_WAIT work
  * @DMIRROR_CAP_LARGE_FOLIO: a transparent huge page can migrate as one
  *	folio; without it the same calls move it page by page
+ * @DMIRROR_CAP_PURGE: memory that the program does not need can be dropped, see
+ *	DMIRROR_ADVICE_DONTNEED
  */
 enum dmirror_capability {
 	DMIRROR_CAP_MIGRATE	= 1 << 0,
 	DMIRROR_CAP_ATOMIC	= 1 << 1,
 	DMIRROR_CAP_LARGE_FOLIO	= 1 << 2,
 	DMIRROR_CAP_JOBS	= 1 << 3,
+	DMIRROR_CAP_PURGE	= 1 << 4,
 };
 
 /**
@@ -104,6 +112,10 @@ enum dmirror_capability {
  * @invalidations: out, mmu notifier callbacks
  * @evicted: out, bytes of @to_system that went by eviction
  * @copy_errors: out, copies that the device's engine failed
+ * @refaults: out, bytes of @to_device that had been evicted before, an estimate
+ * @purged: out, bytes of purgeable memory that were dropped
+ * @poisoned: out, bytes of the device's memory that memory errors have hit, in pages:
+ *	they are not used again
  */
 struct dmirror_query {
 	__u32 size;
@@ -122,6 +134,9 @@ struct dmirror_query {
 	__aligned_u64 invalidations;
 	__aligned_u64 evicted;
 	__aligned_u64 copy_errors;
+	__aligned_u64 refaults;
+	__aligned_u64 purged;
+	__aligned_u64 poisoned;
 };
 
 /**
@@ -147,7 +162,8 @@ enum dmirror_target {
  * @moved: out, bytes that this call moved to the target. To the device, holes
  *	of anonymous memory count: they become zero-filled device memory
  * @resident: out, bytes that were at the target already, or, to system memory,
- *	that are not on this device
+ *	that are not on this device; or of which there is nothing to move, since
+ *	their contents were dropped
  * @no_memory: out, bytes that stayed because the target had no memory
  * @busy: out, bytes that stayed because somebody holds, moves or changes them
  *	just now: pinned, locked, swapped out; on Linux 6.12 and older also
@@ -155,7 +171,8 @@ enum dmirror_target {
  * @unsupported: out, bytes of mappings that are never migrated, in whichever
  *	direction: shared or file-backed, hugetlb, device mappings; to the
  *	device also memory that KSM may merge
- * @failed: out, bytes that stayed because the device could not copy them
+ * @failed: out, bytes that stayed because the device could not copy them, or a memory
+ *	error has hit them
  * @fault_addr: out, the address that -EFAULT is about
  *
  * The six counts add up to what was looked at: @length if the call succeeds.
@@ -305,6 +322,8 @@ struct dmirror_atomic {
  * @DMIRROR_PLACE_ZERO: the zero page, which only reads use
  * @DMIRROR_PLACE_LOCAL: in the memory of the device whose node is open
  * @DMIRROR_PLACE_REMOTE: in the memory of another device of this driver
+ * @DMIRROR_PLACE_DROPPED: nowhere: it was purgeable, and its contents were dropped
+ * @DMIRROR_PLACE_POISONED: nowhere: a memory error has hit the device's page
  */
 enum dmirror_place {
 	DMIRROR_PLACE_HOLE	= 0,
@@ -312,6 +331,8 @@ enum dmirror_place {
 	DMIRROR_PLACE_ZERO	= 2,
 	DMIRROR_PLACE_LOCAL	= 3,
 	DMIRROR_PLACE_REMOTE	= 4,
+	DMIRROR_PLACE_DROPPED	= 5,
+	DMIRROR_PLACE_POISONED	= 6,
 };
 
 /**
@@ -336,7 +357,8 @@ enum dmirror_page_flag {
  * @flags: bits of enum dmirror_page_flag
  * @order: log2 of the number of pages that the CPU's page table maps by the
  *	entry that maps this one
- * @device: the number of the device for DMIRROR_PLACE_LOCAL and _REMOTE
+ * @device: the number of the device for DMIRROR_PLACE_LOCAL, _REMOTE, _DROPPED
+ *	and _POISONED
  */
 struct dmirror_page {
 	__u8 place;
@@ -444,6 +466,80 @@ struct dmirror_wait {
 	__aligned_u64 stayed;
 };
 
+/**
+ * enum dmirror_advice - what a program says about its memory
+ * @DMIRROR_ADVICE_DONTNEED: it could do without the contents. Where the memory is
+ *	on the device it is purgeable from now on: if there is no room for other
+ *	memory, its contents are dropped instead of copied to system memory
+ * @DMIRROR_ADVICE_WILLNEED: it needs the contents again, if they are still there.
+ *	What was dropped reads as zeroes from now on
+ * @DMIRROR_ADVICE_READ_MOSTLY: it is going to read them, by the CPU and devices:
+ *	-EOPNOTSUPP, since mm has no way to keep a second copy of a page
+ *
+ * Between the moment at which contents are dropped and DMIRROR_ADVICE_WILLNEED an
+ * access is an error: SIGBUS for the CPU, -ENODATA for a device. Until then, and
+ * as long as nothing wants the room, purgeable memory reads and writes like any
+ * other, and each access sees either all of it or an error.
+ *
+ * The advice is on memory, not on addresses. It lasts until the memory is unmapped,
+ * or moves: to system memory, because the CPU touches it, or to another device. So
+ * there is nothing to say about memory that is not on the device now; it is as if
+ * it were needed. Whoever touches what is in use has it retained.
+ *
+ * Processes share the memory that fork has not yet copied, and with it its state.
+ * What may be shared cannot be said to be not needed. What was said before the fork
+ * holds for both, until one of them says that the memory is needed; that one is
+ * told whether it was dropped.
+ */
+enum dmirror_advice {
+	DMIRROR_ADVICE_DONTNEED		= 1,
+	DMIRROR_ADVICE_WILLNEED		= 2,
+	DMIRROR_ADVICE_READ_MOSTLY	= 3,
+};
+
+/**
+ * struct dmirror_advise - say something about a range of memory
+ * @size: sizeof(struct dmirror_advise)
+ * @advice: one of enum dmirror_advice
+ * @addr: first byte, a multiple of the page size
+ * @length: in bytes, a multiple of the page size
+ * @retained: out, 1 if no contents in the range had been dropped. For
+ *	DMIRROR_ADVICE_WILLNEED, and only if the call succeeds
+ * @reserved: zero
+ * @applied: out, bytes to which the advice applies now
+ * @dropped: out, bytes of @applied whose contents had been dropped. Each is
+ *	reported once
+ * @shared: out, bytes that another process may have too, and that therefore are
+ *	needed as before
+ * @busy: out, bytes that could not be had, because somebody holds them
+ * @untouched: out, bytes that are not on the device
+ * @fault_addr: out, the address that -EFAULT is about
+ *
+ * The counts without @dropped add up to what was looked at, which is @length unless
+ * there was an error other than -EBUSY. That is the answer if @busy is not zero: then
+ * ask again, or do without. A device without DMIRROR_CAP_PURGE answers
+ * DMIRROR_ADVICE_DONTNEED with -EOPNOTSUPP.
+ *
+ * To be sure that nothing of it can be dropped any more, DMIRROR_ADVICE_WILLNEED has
+ * memory come to where it can be looked at, if it is in neither system memory nor
+ * this device's: what was swapped out, what another device has, what a device has
+ * exclusively.
+ */
+struct dmirror_advise {
+	__u32 size;
+	__u32 advice;
+	__aligned_u64 addr;
+	__aligned_u64 length;
+	__u32 retained;
+	__u32 reserved;
+	__aligned_u64 applied;
+	__aligned_u64 dropped;
+	__aligned_u64 shared;
+	__aligned_u64 busy;
+	__aligned_u64 untouched;
+	__aligned_u64 fault_addr;
+};
+
 #define DMIRROR_IOC_QUERY	_IOWR(DMIRROR_IOC_MAGIC, 0x00, struct dmirror_query)
 #define DMIRROR_IOC_MIGRATE	_IOWR(DMIRROR_IOC_MAGIC, 0x01, struct dmirror_migrate)
 #define DMIRROR_IOC_READ	_IOWR(DMIRROR_IOC_MAGIC, 0x02, struct dmirror_rw)
@@ -454,5 +550,6 @@ struct dmirror_wait {
 #define DMIRROR_IOC_SNAPSHOT	_IOWR(DMIRROR_IOC_MAGIC, 0x07, struct dmirror_snapshot)
 #define DMIRROR_IOC_SUBMIT	_IOWR(DMIRROR_IOC_MAGIC, 0x09, struct dmirror_submit)
 #define DMIRROR_IOC_WAIT	_IOWR(DMIRROR_IOC_MAGIC, 0x0a, struct dmirror_wait)
+#define DMIRROR_IOC_ADVISE	_IOWR(DMIRROR_IOC_MAGIC, 0x0b, struct dmirror_advise)
 
 #endif /* _UAPI_LINUX_DMIRROR_H */
