@@ -676,22 +676,15 @@ static void compute_work(struct work_struct *work)
 		stall(hw, job);
 }
 
-/**
- * dmirror_hw_submit() - give the compute engine a job
- * @job: the job; the caller set the operation, @hw, @pt, @pt_lock and @complete
- *
+/*
  * A short job whose memory is mapped is complete before this returns, as it
  * would be on a device before the CPU could go to sleep.
- *
- * Context: may sleep; job->pt_lock is not held.
  */
-void dmirror_hw_submit(struct dmirror_hw_job *job)
+static void job_start(struct dmirror_hw_job *job)
 {
 	struct dmirror_hw *hw = job->hw;
-	int ret;
+	int ret = job_step(job);
 
-	INIT_WORK(&job->work, compute_work);
-	ret = job_step(job);
 	if (ret == -EAGAIN || (ret == -EFAULT && !report_fault(hw, job)))
 		queue_work(hw->compute, &job->work);
 	else if (ret != -EFAULT)
@@ -699,14 +692,26 @@ void dmirror_hw_submit(struct dmirror_hw_job *job)
 }
 
 /**
+ * dmirror_hw_submit() - give the compute engine a job
+ * @job: the job; the caller set the operation, @hw, @pt, @pt_lock and @complete
+ *
+ * Context: may sleep; job->pt_lock is not held.
+ */
+void dmirror_hw_submit(struct dmirror_hw_job *job)
+{
+	INIT_WORK(&job->work, compute_work);
+	job_start(job);
+}
+
+/**
  * dmirror_hw_replay() - have a job go on where it faulted
  * @job: a job from dmirror_hw_next_fault()
  *
- * Context: any.
+ * Context: may sleep; job->pt_lock is not held.
  */
 void dmirror_hw_replay(struct dmirror_hw_job *job)
 {
-	queue_work(job->hw->compute, &job->work);
+	job_start(job);
 }
 
 /**
