@@ -116,6 +116,7 @@ void dmirror_hw_init(struct dmirror_hw *hw, u64 size, unsigned int engines,
 		     unsigned int fault_entries)
 {
 	hw->size = size;
+	hw->share = round_down(DMIRROR_BLOCK_SIZE / engines, PAGE_SIZE);
 	faults_init(&hw->faults, fault_entries);
 	engines_init(hw, engines);
 }
@@ -222,7 +223,7 @@ static void *local_memory(struct dmirror_hw *hw, u64 offset)
 	       offset % DMIRROR_BLOCK_SIZE;
 }
 
-/* What the simulation needs to reach an address: at most up to a page's end. */
+/* What the simulation needs to reach an address, see bus_reach(). */
 static void *bus_map(struct dmirror_hw *hw, u64 addr)
 {
 	if (addr & DMIRROR_HW_SYSTEM) {
@@ -244,24 +245,48 @@ static void bus_unmap(u64 addr, void *mem)
 		kunmap_local(mem);
 }
 
+/*
+ * How much from an address is in one piece: of device memory to the end of its
+ * block, of system memory all, unless the kernel has to map it by pages.
+ */
+static u64 bus_reach(u64 addr, u64 len)
+{
+	if (!(addr & DMIRROR_HW_SYSTEM))
+		return min(len, DMIRROR_BLOCK_SIZE - addr % DMIRROR_BLOCK_SIZE);
+	if (IS_ENABLED(CONFIG_HIGHMEM))
+		return min_t(u64, len, PAGE_SIZE - offset_in_page(addr));
+	return len;
+}
+
+/* Returns how much it copied: what is in one piece on both sides. */
+static u64 copy_piece(struct dmirror_hw *hw, u64 to, u64 from, u64 len)
+{
+	void *dst, *src;
+
+	len = bus_reach(to, len);
+	if (!(from & DMIRROR_HW_ZERO))
+		len = bus_reach(from, len);
+
+	dst = bus_map(hw, to);
+	if (from & DMIRROR_HW_ZERO) {
+		memset(dst, 0, len);
+	} else {
+		src = bus_map(hw, from);
+		memcpy(dst, src, len);
+		bus_unmap(from, src);
+	}
+	bus_unmap(to, dst);
+	return len;
+}
+
 static void copy_segment(struct dmirror_hw *hw,
 			 const struct dmirror_hw_segment *seg)
 {
 	u64 pos;
 
-	for (pos = 0; pos < seg->len; pos += PAGE_SIZE) {
-		void *dst = bus_map(hw, seg->dst + pos);
-
-		if (seg->src & DMIRROR_HW_ZERO) {
-			clear_page(dst);
-		} else {
-			void *src = bus_map(hw, seg->src + pos);
-
-			copy_page(dst, src);
-			bus_unmap(seg->src, src);
-		}
-		bus_unmap(seg->dst, dst);
-	}
+	for (pos = 0; pos < seg->len; )
+		pos += copy_piece(hw, seg->dst + pos, seg->src + pos,
+				  seg->len - pos);
 }
 
 static struct copy_job *to_copy_job(struct dma_fence *fence)

@@ -104,6 +104,8 @@ struct dmirror_hw_link {
  * @id: of the device
  * @engines: the copy engines, @nr_engines of them
  * @nr_engines: how many
+ * @share: the most that a segment may have, so that all engines get a part of
+ *	a block that is in one piece
  * @next_engine: where to look for an idle one
  * @jobs: memory for copy jobs, so that one at a time never fails
  * @link: the interconnect that the device is on, or NULL
@@ -118,6 +120,7 @@ struct dmirror_hw {
 	unsigned int id;
 	struct dmirror_hw_engine engines[DMIRROR_HW_ENGINES_MAX];
 	unsigned int nr_engines;
+	u64 share;
 	atomic_t next_engine;
 	mempool_t *jobs;
 	struct dmirror_hw_link *link;
