@@ -27,21 +27,36 @@
 /* The first of a device that has none: no pfn is as high. */
 #define NO_PFN	ULONG_MAX
 
-/* To the list that its number of used pages puts it on; under the lock. */
-static void block_file(struct dmirror_devmem *devmem,
-		       struct dmirror_block *block)
+/* The list that a block is on by how many of its pages can be given out. */
+static struct list_head *block_list(struct dmirror_devmem *devmem,
+				    const struct dmirror_block *block)
 {
+	unsigned int taken = block->used + block->withheld;
+
+	if (!taken)
+		return &devmem->empty;
+	return taken < DMIRROR_BLOCK_PAGES ? &devmem->partial : &devmem->full;
+}
+
+/*
+ * Pages were given out, or came back if there are fewer; some of those that are
+ * free may not be used again. Under the lock.
+ */
+static void block_account(struct dmirror_devmem *devmem,
+			  struct dmirror_block *block, long pages,
+			  unsigned int withheld)
+{
+	struct list_head *old = block_list(devmem, block), *list;
+
+	block->used += pages;
+	devmem->used += pages;
+	block->withheld += withheld;
+	devmem->withheld += withheld;
+	list = block_list(devmem, block);
 	if (!block->used)
 		list_del_init(&block->lru);
-	if (block->evicting)
-		return;
-
-	if (!block->used && !block->withheld)
-		list_move(&block->link, &devmem->empty);
-	else if (block->used + block->withheld < DMIRROR_BLOCK_PAGES)
-		list_move(&block->link, &devmem->partial);
-	else
-		list_move_tail(&block->link, &devmem->full);
+	if (list != old && !block->evicting)
+		list_move(&block->link, list);
 }
 
 /* Pages of one block; under the lock, since they share words with others. */
@@ -93,13 +108,15 @@ VISIBLE_IF_KUNIT long dmirror_pages_take(struct dmirror_devmem *devmem,
 		goto out;
 
 	index = first_free(block);
-	bitmap_set(block->map, index, nr);
+	if (order)
+		bitmap_set(block->map, index, nr);
+	else
+		__set_bit(index, block->map);
 	if (!block->used)
 		block->since = jiffies;
-	list_move_tail(&block->lru, &devmem->lru);
-	block->used += nr;
-	devmem->used += nr;
-	block_file(devmem, block);
+	if (!list_is_last(&block->lru, &devmem->lru))
+		list_move_tail(&block->lru, &devmem->lru);
+	block_account(devmem, block, nr, 0);
 	page = (block - devmem->blocks) * DMIRROR_BLOCK_PAGES + index;
 out:
 	spin_unlock_irqrestore(&devmem->lock, flags);
@@ -108,22 +125,22 @@ out:
 EXPORT_SYMBOL_IF_KUNIT(dmirror_pages_take);
 
 /*
- * Pages that are no longer in use: what is poisoned never is again, unless there is
- * nothing that could be bad about it.
+ * Of pages that are no longer in use, how many never are again: what is poisoned,
+ * unless there is nothing that could be bad about it.
  */
-static void withhold(struct dmirror_devmem *devmem, struct dmirror_block *block,
-		     unsigned long first, unsigned long nr)
+static unsigned int withhold(struct dmirror_devmem *devmem,
+			     struct dmirror_block *block, unsigned long first,
+			     unsigned long nr)
 {
+	unsigned int withheld = 0;
 	unsigned long i;
 
 	for (i = first; i < first + nr; i++) {
 		if (devmem->no_memory)
 			__clear_bit(i, block->poisoned);
-		if (!test_bit(i, block->poisoned))
-			continue;
-		block->withheld++;
-		devmem->withheld++;
+		withheld += test_bit(i, block->poisoned);
 	}
+	return withheld;
 }
 
 VISIBLE_IF_KUNIT void dmirror_pages_return(struct dmirror_devmem *devmem,
@@ -140,11 +157,12 @@ VISIBLE_IF_KUNIT void dmirror_pages_return(struct dmirror_devmem *devmem,
 	WARN_ON_ONCE(find_next_zero_bit(block->map, index + nr, index) <
 		     index + nr);
 	mark_purgeable(devmem, block, index, nr, false);
-	bitmap_clear(block->map, index, nr);
-	withhold(devmem, block, index, nr);
-	block->used -= nr;
-	devmem->used -= nr;
-	block_file(devmem, block);
+	if (order)
+		bitmap_clear(block->map, index, nr);
+	else
+		__clear_bit(index, block->map);
+	block_account(devmem, block, -(long)nr,
+		      withhold(devmem, block, index, nr));
 	spin_unlock_irqrestore(&devmem->lock, flags);
 }
 EXPORT_SYMBOL_IF_KUNIT(dmirror_pages_return);
@@ -171,10 +189,9 @@ bool dmirror_devmem_poison(struct dmirror_devmem *devmem, unsigned long page)
 	spin_lock_irqsave(&devmem->lock, flags);
 	new = !__test_and_set_bit(index, block->poisoned);
 	devmem->poisoned += new;
-	if (new && !test_bit(index, block->map)) {
-		withhold(devmem, block, index, 1);
-		block_file(devmem, block);
-	}
+	if (new && !test_bit(index, block->map))
+		block_account(devmem, block, 0,
+			      withhold(devmem, block, index, 1));
 	spin_unlock_irqrestore(&devmem->lock, flags);
 	return new;
 }
@@ -456,20 +473,6 @@ int dmirror_pfn_check(unsigned long pfn)
 }
 
 /**
- * dmirror_page_offset() - where a page is in its device's memory
- * @page: a page for which dmirror_page_device() names a device
- *
- * Context: as for dmirror_page_device().
- * Return: the offset in bytes, which is the device address of the page.
- */
-u64 dmirror_page_offset(const struct page *page)
-{
-	struct dmirror_device *dev = dmirror_page_device(page);
-
-	return PFN_PHYS((u64)(page_to_pfn(page) - dev->devmem.first_pfn));
-}
-
-/**
  * dmirror_bus_addr() - how a device's engines reach a page
  * @dev: the device
  * @page: any page of memory
@@ -481,13 +484,16 @@ u64 dmirror_page_offset(const struct page *page)
 u64 dmirror_bus_addr(const struct dmirror_device *dev, const struct page *page)
 {
 	struct dmirror_device *owner = dmirror_page_device(page);
+	u64 addr = PFN_PHYS((u64)page_to_pfn(page));
 
+	if (!owner || (owner != dev && owner->type == DMIRROR_MEMORY_COHERENT))
+		return addr | DMIRROR_HW_SYSTEM;
+
+	addr -= PFN_PHYS((u64)owner->devmem.first_pfn);
 	if (owner == dev)
-		return dmirror_page_offset(page);
-	if (owner && owner->type == DMIRROR_MEMORY_PRIVATE)
-		return dmirror_page_offset(page) | DMIRROR_HW_PEER |
-		       (u64)owner->id << DMIRROR_HW_PEER_SHIFT;
-	return PFN_PHYS((u64)page_to_pfn(page)) | DMIRROR_HW_SYSTEM;
+		return addr;
+	return addr | DMIRROR_HW_PEER |
+	       (u64)owner->id << DMIRROR_HW_PEER_SHIFT;
 }
 
 /**
@@ -660,7 +666,7 @@ void dmirror_devmem_putback(struct dmirror_devmem *devmem, unsigned long block)
 	b->evicting = false;
 	if (b->used)
 		list_move_tail(&b->lru, &devmem->lru);
-	block_file(devmem, b);
+	list_add(&b->link, block_list(devmem, b));
 	spin_unlock_irqrestore(&devmem->lock, flags);
 }
 EXPORT_SYMBOL_IF_KUNIT(dmirror_devmem_putback);

@@ -548,7 +548,6 @@ void dmirror_page_set_purgeable(const struct page *page, unsigned long nr,
 int dmirror_page_check(const struct page *page);
 int dmirror_pages_check(const struct page *page, unsigned long nr);
 int dmirror_pfn_check(unsigned long pfn);
-u64 dmirror_page_offset(const struct page *page);
 u64 dmirror_bus_addr(const struct dmirror_device *dev, const struct page *page);
 #if IS_ENABLED(CONFIG_KUNIT)
 int dmirror_blocks_init(struct dmirror_devmem *devmem, u64 size);
