@@ -173,7 +173,7 @@ EXPORT_SYMBOL_IF_KUNIT(dmirror_pages_return);
  * @page: number of the page in it
  *
  * It is not given out again. If it is in use it stays so for now, and its contents
- * are gone, see dmirror_page_check().
+ * are gone, see dmirror_pages_check().
  *
  * Context: any. An error asks for nobody's lock.
  * Return: false if one had hit the page before.
@@ -338,18 +338,20 @@ static bool is_purgeable(const struct dmirror_devmem *devmem, unsigned long pfn)
 	return test_bit(index, block->purgeable);
 }
 
-/* What dmirror_page_check() answers for a page of this driver. */
+/* What dmirror_pages_check() answers for pages of this driver, all of one folio. */
 static int check_contents(const struct dmirror_devmem *devmem,
-			  unsigned long pfn)
+			  unsigned long pfn, unsigned long nr)
 {
-	unsigned long index;
+	unsigned long index, end;
 	struct dmirror_block *block = pfn_block(devmem, pfn, &index);
 
-	if (test_bit(index, block->poisoned))
+	end = index + nr;
+	if (find_next_bit(block->poisoned, end, index) < end)
 		return -EHWPOISON;
 	if (!devmem->no_memory)
 		return 0;
-	return test_bit(index, block->purgeable) ? -ENODATA : -EAGAIN;
+	return find_next_bit(block->purgeable, end, index) < end ? -ENODATA :
+								   -EAGAIN;
 }
 
 /**
@@ -403,38 +405,22 @@ void dmirror_page_set_purgeable(const struct page *page, unsigned long nr,
 }
 
 /**
- * dmirror_page_check() - does a page have the contents that were left in it?
- * @page: any page
+ * dmirror_pages_check() - do pages have the contents that were left in them?
+ * @page: any page, the first of a folio if there are several
+ * @nr: number of pages of the folio
  *
  * Context: the page is locked, or mapped, with the mirror's lock held and a valid
  * sequence.
  * Return: 0, also if the page is not of this driver; -EAGAIN for a placeholder
  * that is to become a page of zeroes; -ENODATA for one of which the program has not
- * yet said that it needs it; -EHWPOISON if a memory error has hit the page, or the
- * one that a placeholder stands for.
- */
-int dmirror_page_check(const struct page *page)
-{
-	if (!dmirror_page_device(page))
-		return 0;
-	return check_contents(page_devmem(page), page_to_pfn(page));
-}
-
-/**
- * dmirror_pages_check() - the same, of the pages of a folio
- * @page: the first page
- * @nr: number of pages
- *
- * Context: as dmirror_page_check().
- * Return: what that answers for the first page for which it is not 0.
+ * yet said that it needs it; -EHWPOISON if a memory error has hit one of the pages,
+ * or the one that a placeholder stands for.
  */
 int dmirror_pages_check(const struct page *page, unsigned long nr)
 {
-	int ret = 0;
-
-	for (; nr && !ret; page++, nr--)
-		ret = dmirror_page_check(page);
-	return ret;
+	if (!dmirror_page_device(page))
+		return 0;
+	return check_contents(page_devmem(page), page_to_pfn(page), nr);
 }
 
 /**
@@ -456,11 +442,11 @@ void dmirror_page_set_poisoned(const struct page *page)
 }
 
 /**
- * dmirror_pfn_check() - as dmirror_page_check(), of a page that may be gone
+ * dmirror_pfn_check() - as dmirror_pages_check(), of a page that may be gone
  * @pfn: any pfn
  *
  * Context: as for dmirror_pfn_device(). The answer may be old when it arrives.
- * Return: as dmirror_page_check().
+ * Return: as dmirror_pages_check().
  */
 int dmirror_pfn_check(unsigned long pfn)
 {
@@ -469,7 +455,7 @@ int dmirror_pfn_check(unsigned long pfn)
 	if (!dev)
 		return 0;
 	return check_contents(has_pfn(&dev->devmem, pfn) ? &dev->devmem :
-			      &dev->placeholders, pfn);
+			      &dev->placeholders, pfn, 1);
 }
 
 /**

@@ -545,7 +545,6 @@ bool dmirror_page_is_placeholder(const struct page *page);
 bool dmirror_page_purgeable(const struct page *page);
 void dmirror_page_set_purgeable(const struct page *page, unsigned long nr,
 				bool purgeable);
-int dmirror_page_check(const struct page *page);
 int dmirror_pages_check(const struct page *page, unsigned long nr);
 int dmirror_pfn_check(unsigned long pfn);
 u64 dmirror_bus_addr(const struct dmirror_device *dev, const struct page *page);

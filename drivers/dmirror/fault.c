@@ -70,7 +70,7 @@ static int fault_as_cpu(struct dmirror_svm *svm, struct hmm_range *range,
  */
 static int examine_page(const struct hmm_range *range, unsigned long hmm_pfn)
 {
-	int ret = dmirror_page_check(hmm_pfn_to_page(hmm_pfn));
+	int ret = dmirror_pages_check(hmm_pfn_to_page(hmm_pfn), 1);
 
 	if (!ret && range->default_flags & HMM_PFN_REQ_WRITE &&
 	    !(hmm_pfn & HMM_PFN_WRITE))
@@ -342,8 +342,8 @@ int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
 	int ret = 0;
 
 	*fault_addr = start;
-	pfns = kmalloc_array(DMIRROR_BLOCK_PAGES, sizeof(*pfns),
-			     GFP_KERNEL_ACCOUNT);
+	pfns = kmalloc_array(min_t(u64, end - start, DMIRROR_BLOCK_SIZE) >>
+			     PAGE_SHIFT, sizeof(*pfns), GFP_KERNEL_ACCOUNT);
 	if (!pfns)
 		return -ENOMEM;
 

@@ -94,6 +94,7 @@ enum phase {
  * @target: where to
  * @npages: in the batch
  * @fates: of each page
+ * @counts: how many pages have each fate, see tally()
  * @segments: what to copy
  * @first_pages: for each segment, the index of the page that it begins with
  * @nr_segments: how many
@@ -113,6 +114,7 @@ struct migration {
 	enum dmirror_target target;
 	unsigned long npages;
 	u8 *fates;
+	unsigned long counts[FATE_COUNT];
 	struct dmirror_hw_segment *segments;
 	u16 *first_pages;
 	unsigned int nr_segments;
@@ -127,15 +129,35 @@ struct migration {
 	u64 since;
 };
 
-/* The arrays of a batch of a block. */
+/* The arrays of a batch, and what earlier runs of it have moved. */
 struct dmirror_batch {
-	unsigned long src[DMIRROR_BLOCK_PAGES];
-	unsigned long dst[DMIRROR_BLOCK_PAGES];
-	struct dmirror_hw_segment segments[DMIRROR_BLOCK_PAGES];
-	u16 first_pages[DMIRROR_BLOCK_PAGES];
-	u8 fates[DMIRROR_BLOCK_PAGES];
+	struct dmirror_hw_segment *segments;
+	unsigned long *src;
+	unsigned long *dst;
+	u16 *first_pages;
+	u8 *fates;
 	DECLARE_BITMAP(moved, DMIRROR_BLOCK_PAGES);
 };
+
+/* What a page takes in all of the arrays. */
+#define BATCH_PAGE_SIZE	(sizeof(struct dmirror_hw_segment) +		\
+			 2 * sizeof(unsigned long) + sizeof(u16) + sizeof(u8))
+
+/* For batches of up to so many pages, a block at most. Free it with kvfree(). */
+static struct dmirror_batch *batch_alloc(unsigned long npages, gfp_t gfp)
+{
+	struct dmirror_batch *batch;
+
+	batch = kvmalloc(sizeof(*batch) + npages * BATCH_PAGE_SIZE, gfp);
+	if (!batch)
+		return NULL;
+	batch->segments = (void *)(batch + 1);
+	batch->src = (void *)(batch->segments + npages);
+	batch->dst = batch->src + npages;
+	batch->first_pages = (void *)(batch->dst + npages);
+	batch->fates = (void *)(batch->first_pages + npages);
+	return batch;
+}
 
 static void migration_init(struct migration *m, struct dmirror_device *dev,
 			   enum dmirror_target target,
@@ -161,6 +183,25 @@ static void phase_done(struct migration *m, enum phase phase)
 	m->since = now;
 }
 
+static void set_fate(struct migration *m, unsigned long i, unsigned long nr,
+		     enum fate fate)
+{
+	if (nr == 1)
+		m->fates[i] = fate;
+	else
+		memset(m->fates + i, fate, nr);
+}
+
+/* What the batch came to, in one pass, once its fates are settled. */
+static void tally(struct migration *m)
+{
+	unsigned long i;
+
+	memset(m->counts, 0, sizeof(m->counts));
+	for (i = 0; i < m->npages; i++)
+		m->counts[m->fates[i]]++;
+}
+
 /* How many pages an entry stands for: a large folio's are in its first. */
 static unsigned long entry_pages(unsigned long mpfn)
 {
@@ -181,16 +222,6 @@ static u64 device_addr(const struct migration *m, const struct page *page)
 	return page ? dmirror_bus_addr(m->dev, page) : DMIRROR_HW_ZERO;
 }
 
-/*
- * The most that a segment may have: where there are several engines they are
- * to share a batch, also if it is one run.
- */
-static u64 segment_max(const struct migration *m)
-{
-	return round_down(DMIRROR_BLOCK_SIZE / m->dev->hw.nr_engines,
-			  PAGE_SIZE);
-}
-
 /* One more piece to copy, which becomes a part of the last one if it can. */
 static void add_segment(struct migration *m, unsigned long i, u64 dst, u64 src,
 			u64 len)
@@ -200,7 +231,7 @@ static void add_segment(struct migration *m, unsigned long i, u64 dst, u64 src,
 	if (m->nr_segments) {
 		prev = &m->segments[m->nr_segments - 1];
 		if (prev->dst + prev->len == dst &&
-		    prev->len + len <= segment_max(m) &&
+		    prev->len + len <= m->dev->hw.share &&
 		    (src == DMIRROR_HW_ZERO ? prev->src == src :
 		     prev->src + prev->len == src)) {
 			prev->len += len;
@@ -223,7 +254,7 @@ static void add_copy(struct migration *m, unsigned long i,
 	u64 pos, part;
 
 	for (pos = 0; pos < len; pos += part) {
-		part = min(len - pos, segment_max(m));
+		part = min(len - pos, m->dev->hw.share);
 		add_segment(m, i, to + pos, src ? from + pos : from, part);
 	}
 }
@@ -240,7 +271,7 @@ static void add_folio(struct migration *m, unsigned long i, struct page *dst,
 	}
 	for (j = 0; j < nr; j++)
 		add_copy(m, i, dst + j,
-			 dmirror_page_check(src + j) ? NULL : src + j,
+			 dmirror_pages_check(src + j, 1) ? NULL : src + j,
 			 PAGE_SIZE);
 }
 
@@ -267,7 +298,7 @@ static bool needs_nothing(const struct migration *m, unsigned long i)
 	struct page *page = migrate_pfn_to_page(m->args.src[i]);
 
 	return m->purge || (page && !m->unloading &&
-			    dmirror_page_check(page) == -EHWPOISON);
+			    dmirror_pages_check(page, 1) == -EHWPOISON);
 }
 
 /* That is what the entry at index i gets; false if there is none. */
@@ -323,7 +354,7 @@ static void unplace(struct migration *m, unsigned long first, unsigned long end,
 
 		if (!page)
 			continue;
-		memset(m->fates + i, fate, entry_pages(m->args.dst[i]));
+		set_fate(m, i, entry_pages(m->args.dst[i]), fate);
 		m->args.dst[i] = 0;
 		unlock_page(page);
 		put_page(page);
@@ -342,7 +373,7 @@ static void place_hole(struct migration *m, unsigned long head)
 		return;
 	unplace(m, head, i, FATE_NO_MEMORY);
 	m->nr_segments = segments;
-	memset(m->fates + head, FATE_NO_MEMORY, DMIRROR_BLOCK_PAGES);
+	set_fate(m, head, DMIRROR_BLOCK_PAGES, FATE_NO_MEMORY);
 }
 
 /*
@@ -360,7 +391,7 @@ static void place_split(struct migration *m, unsigned long head)
 	if (m->args.fault_page && place(m, head, head, 0))
 		return;
 	m->split = m->args.vma && !m->args.fault_page;
-	memset(m->fates + head, FATE_NO_MEMORY, DMIRROR_BLOCK_PAGES);
+	set_fate(m, head, DMIRROR_BLOCK_PAGES, FATE_NO_MEMORY);
 }
 
 /*
@@ -410,26 +441,26 @@ static void migration_plan(struct migration *m)
 {
 	unsigned long i, nr;
 
+	memset(m->args.dst, 0, m->npages * sizeof(*m->args.dst));
 	for (i = 0; i < m->npages; i += nr) {
 		enum fate fate = FATE_LEFT;
 
 		nr = entry_pages(m->args.src[i]);
-		memset(m->args.dst + i, 0, nr * sizeof(*m->args.dst));
 		if (m->args.src[i] & MIGRATE_PFN_MIGRATE)
 			fate = screen(m, i, nr);
 		if (fate == FATE_POISONED && nr > 1 && m->args.vma) {
 			/* The others are to be had one by one. */
-			memset(m->fates + i, FATE_COLLECTED, nr);
+			set_fate(m, i, nr, FATE_COLLECTED);
 			place_split(m, i);
 			continue;
 		}
-		memset(m->fates + i, fate, nr);
+		set_fate(m, i, nr, fate);
 		if (fate != FATE_COLLECTED)
 			continue;
 
 		if (needs_nothing(m, i)) {
 			if (!place_nothing(m, i, ilog2(nr)))
-				memset(m->fates + i, FATE_NO_MEMORY, nr);
+				set_fate(m, i, nr, FATE_NO_MEMORY);
 		} else if (nr == 1) {
 			if (!place(m, i, i, 0))
 				m->fates[i] = FATE_NO_MEMORY;
@@ -533,12 +564,13 @@ static void settle_moved(struct migration *m, unsigned long i, unsigned long nr)
 	unsigned long j;
 
 	if (dmirror_page_device(dst) && dmirror_page_is_placeholder(dst)) {
-		memset(m->fates + i, FATE_DROPPED, nr);
+		set_fate(m, i, nr, FATE_DROPPED);
 		return;
 	}
-	memset(m->fates + i, FATE_MOVED, nr);
-	for (j = 0; src && j < nr; j++)
-		if (dmirror_page_check(src + j) == -EHWPOISON)
+	set_fate(m, i, nr, FATE_MOVED);
+	/* Only eviction moves what is poisoned. */
+	for (j = 0; !m->args.vma && j < nr; j++)
+		if (dmirror_pages_check(src + j, 1) == -EHWPOISON)
 			m->fates[i + j] = FATE_PASSED_ON;
 }
 
@@ -557,18 +589,10 @@ static void migration_settle(struct migration *m)
 		if (moved)
 			settle_moved(m, i, nr);
 		else
-			memset(m->fates + i, FATE_BUSY, nr);
+			set_fate(m, i, nr, FATE_BUSY);
 		m->entries += moved;
 	}
-}
-
-static unsigned long count_fates(const struct migration *m, enum fate fate)
-{
-	unsigned long i, count = 0;
-
-	for (i = 0; i < m->npages; i++)
-		count += m->fates[i] == fate;
-	return count;
+	tally(m);
 }
 
 /*
@@ -625,12 +649,12 @@ static void count_origins(struct migration *m)
 static void migration_count(struct migration *m)
 {
 	struct dmirror_counters *counters = &m->dev->counters;
-	unsigned long moved = count_fates(m, FATE_MOVED) +
-			      count_fates(m, FATE_PASSED_ON);
+	unsigned long moved = m->counts[FATE_MOVED] +
+			      m->counts[FATE_PASSED_ON];
 	u64 bytes = PFN_PHYS((u64)moved);
 
 	if (m->purge)
-		atomic64_add(PFN_PHYS((u64)count_fates(m, FATE_DROPPED)),
+		atomic64_add(PFN_PHYS((u64)m->counts[FATE_DROPPED]),
 			     &counters->purged);
 	if (m->target == DMIRROR_TARGET_DEVICE)
 		atomic64_add(bytes, &counters->to_device);
@@ -713,10 +737,12 @@ static int setup_and_run(struct migration *m)
 	ret = migrate_vma_setup(&m->args);
 	if (ret)
 		return ret;
-	if (m->args.cpages)
+	if (m->args.cpages) {
 		migration_run(m);
-	else
+	} else {
 		memset(m->fates, FATE_LEFT, m->npages);
+		tally(m);
+	}
 	return 0;
 }
 
@@ -751,7 +777,7 @@ static void explain(struct dmirror_svm *svm, struct migration *m)
 	bool unknown;
 	int error;
 
-	if (!count_fates(m, FATE_LEFT))
+	if (!m->counts[FATE_LEFT])
 		return;
 
 	if (m->target == DMIRROR_TARGET_DEVICE) {
@@ -774,19 +800,20 @@ static void explain(struct dmirror_svm *svm, struct migration *m)
 			      error == -ENODATA ? FATE_LOST :
 			      local ? here : there;
 	}
+	tally(m);
 }
 
 static void add_stats(struct dmirror_migrate_stats *stats,
 		      const struct migration *m)
 {
-	stats->moved += count_fates(m, FATE_MOVED) * PAGE_SIZE;
-	stats->resident += (count_fates(m, FATE_RESIDENT) +
-			    count_fates(m, FATE_LOST)) * PAGE_SIZE;
-	stats->no_memory += count_fates(m, FATE_NO_MEMORY) * PAGE_SIZE;
-	stats->busy += count_fates(m, FATE_BUSY) * PAGE_SIZE;
-	stats->unsupported += count_fates(m, FATE_UNSUPPORTED) * PAGE_SIZE;
-	stats->failed += (count_fates(m, FATE_FAILED) +
-			  count_fates(m, FATE_POISONED)) * PAGE_SIZE;
+	stats->moved += m->counts[FATE_MOVED] * PAGE_SIZE;
+	stats->resident += (m->counts[FATE_RESIDENT] +
+			    m->counts[FATE_LOST]) * PAGE_SIZE;
+	stats->no_memory += m->counts[FATE_NO_MEMORY] * PAGE_SIZE;
+	stats->busy += m->counts[FATE_BUSY] * PAGE_SIZE;
+	stats->unsupported += m->counts[FATE_UNSUPPORTED] * PAGE_SIZE;
+	stats->failed += (m->counts[FATE_FAILED] +
+			  m->counts[FATE_POISONED]) * PAGE_SIZE;
 	stats->entries += m->entries;
 }
 
@@ -850,13 +877,24 @@ static void remember_moved(const struct migration *m, unsigned long *moved)
 			__set_bit(i, moved);
 }
 
+/* After it: what an earlier run has moved is not new to the device, but did. */
+static void recall_moved(struct migration *m, const unsigned long *moved)
+{
+	unsigned long i;
+
+	for_each_set_bit(i, moved, m->npages)
+		if (m->fates[i] == FATE_RESIDENT)
+			m->fates[i] = FATE_MOVED;
+	tally(m);
+}
+
 /*
  * Evict for what did not fit, without mmap_lock and any lock of a mirror. False
  * if nothing could be evicted, or everything fitted.
  */
-static bool make_room(struct migration *m)
+static bool make_room(const struct migration *m)
 {
-	unsigned long wanted = count_fates(m, FATE_NO_MEMORY);
+	unsigned long wanted = m->counts[FATE_NO_MEMORY];
 
 	return m->target == DMIRROR_TARGET_DEVICE && m->full && wanted &&
 	       dmirror_evict_some(m->dev, wanted);
@@ -896,7 +934,7 @@ static bool is_elsewhere(struct dmirror_svm *svm, struct migration *m)
 	if (m->target != DMIRROR_TARGET_DEVICE || !svm->through_system)
 		return false;
 	explain(svm, m);
-	return count_fates(m, FATE_BUSY);
+	return m->counts[FATE_BUSY];
 }
 
 /*
@@ -907,7 +945,7 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
 			u64 *addr, u64 range_end, struct dmirror_batch *batch,
 			struct dmirror_migrate_stats *stats)
 {
-	unsigned long entries = 0, i;
+	unsigned long entries = 0;
 	bool fetched = false;
 	unsigned int tries;
 	struct migration m;
@@ -927,9 +965,10 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
 			return ret;
 		}
 		entries += m.entries;
-		remember_moved(&m, batch->moved);
-		if (tries == MIGRATE_RETRIES_MAX)
+		if (m.counts[FATE_MOVED] == m.npages ||
+		    tries == MIGRATE_RETRIES_MAX)
 			break;
+		remember_moved(&m, batch->moved);
 		if (make_room(&m))
 			continue;
 		if (fetched || !is_elsewhere(svm, &m))
@@ -939,9 +978,8 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
 	}
 
 	explain(svm, &m);
-	for_each_set_bit(i, batch->moved, m.npages)
-		if (m.fates[i] == FATE_RESIDENT)
-			m.fates[i] = FATE_MOVED;
+	if (tries)
+		recall_moved(&m, batch->moved);
 	m.entries = entries;
 	add_stats(stats, &m);
 	*addr = end;
@@ -972,7 +1010,8 @@ int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
 	u64 addr = start;
 	int ret = 0;
 
-	batch = kvmalloc_obj(*batch, GFP_KERNEL_ACCOUNT);
+	batch = batch_alloc(min_t(u64, end - start, DMIRROR_BLOCK_SIZE) >>
+			    PAGE_SHIFT, GFP_KERNEL_ACCOUNT);
 	if (!batch)
 		return -ENOMEM;
 
@@ -1058,7 +1097,8 @@ static vm_fault_t fault_large(struct vm_fault *vmf, struct dmirror_device *dev,
 	struct migration m;
 	vm_fault_t ret;
 
-	batch = kvmalloc_obj(*batch, GFP_KERNEL | __GFP_NOWARN);
+	batch = batch_alloc((end - start) >> PAGE_SHIFT,
+			    GFP_KERNEL | __GFP_NOWARN);
 	if (!batch)
 		return VM_FAULT_OOM;
 	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, batch);
@@ -1167,8 +1207,8 @@ static unsigned long evict_block(struct dmirror_device *dev,
 
 	migrate_device_pfns(batch->src, m.npages);
 	migration_run(&m);
-	moved = count_fates(&m, FATE_MOVED) + count_fates(&m, FATE_DROPPED) +
-		count_fates(&m, FATE_PASSED_ON);
+	moved = m.counts[FATE_MOVED] + m.counts[FATE_DROPPED] +
+		m.counts[FATE_PASSED_ON];
 	trace_dmirror_evict(dev->id, block, m.npages, moved);
 	return moved;
 }
@@ -1189,7 +1229,7 @@ static unsigned long purge_block(struct dmirror_device *dev, unsigned long block
 
 	migrate_device_pfns(batch->src, m.npages);
 	migration_run(&m);
-	dropped = count_fates(&m, FATE_DROPPED);
+	dropped = m.counts[FATE_DROPPED];
 	trace_dmirror_purge(dev->id, block, m.npages, dropped);
 	return dropped;
 }
@@ -1439,6 +1479,6 @@ int dmirror_evict_all(struct dmirror_device *dev, enum dmirror_evict why)
 int dmirror_evict_prepare(struct dmirror_device *dev)
 {
 	mutex_init(&dev->evict_lock);
-	dev->evict_batch = kvmalloc_obj(*dev->evict_batch, GFP_KERNEL);
+	dev->evict_batch = batch_alloc(DMIRROR_BLOCK_PAGES, GFP_KERNEL);
 	return dev->evict_batch ? 0 : -ENOMEM;
 }
