@@ -13,7 +13,7 @@
  *
  * Of memory that the program has said it does not need, nothing is copied when room
  * is wanted: it migrates to placeholders, private pages that have no memory. Where a
- * page is a placeholder, its contents are zeroes, or nothing (dmirror_page_check()).
+ * page is a placeholder, its contents are zeroes, or nothing (dmirror_pages_check()).
  *
  * There is one way to give up, unplace(), and the protocol goes on after it: a
  * page without a destination stays where it is.
