@@ -37,6 +37,7 @@
 
 #include <linux/atomic.h>
 #include <linux/completion.h>
+#include <linux/maple_tree.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/miscdevice.h>
@@ -269,6 +270,7 @@ struct dmirror_chunk {
  *	device's engines use what it maps
  * @pt: the device's page table, protected by @lock
  * @claims: pages that are being made exclusive just now, protected by @lock
+ * @preferred: where ranges are to be, see prefer.c; has a lock of its own, a leaf
  * @jobs_lock: protects @faults, @jobs, @nr_jobs, @last_job and changes of
  *	@stopped
  * @faults: jobs whose faults are to be served
@@ -293,6 +295,7 @@ struct dmirror_svm {
 	struct rw_semaphore lock;
 	struct dmirror_pt pt;
 	struct list_head claims;
+	struct maple_tree preferred;
 	/* Protects what follows up to @last_job; a leaf. */
 	spinlock_t jobs_lock;
 	struct list_head faults;
@@ -499,7 +502,8 @@ void dmirror_jobs_cancel(struct dmirror_svm *svm);
 int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
 			  u64 start, u64 end,
 			  struct dmirror_migrate_stats *stats);
-void dmirror_migrate_window(struct dmirror_svm *svm, u64 addr, u64 window);
+void dmirror_migrate_window(struct dmirror_svm *svm, u64 addr, u64 start,
+			    u64 end);
 vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf);
 int dmirror_evict_prepare(struct dmirror_device *dev);
 int dmirror_evict_all(struct dmirror_device *dev, enum dmirror_evict why);
@@ -511,6 +515,12 @@ int dmirror_evict_now(struct dmirror_device *dev, unsigned long wanted);
 /* advise.c */
 int dmirror_advise_range(struct dmirror_svm *svm, bool needed, u64 start,
 			 u64 end, struct dmirror_advice_stats *stats);
+
+/* prefer.c */
+int dmirror_prefer(struct dmirror_svm *svm, enum dmirror_place place, u64 start,
+		   u64 end);
+enum dmirror_place dmirror_preferred(struct dmirror_svm *svm, u64 addr,
+				     u64 *start, u64 *end);
 
 /* exclusive.c */
 int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr);

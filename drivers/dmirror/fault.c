@@ -511,22 +511,28 @@ static u64 fault_end(const struct dmirror_job *job)
 }
 
 /*
- * By policy, have the memory around the fault come to the device first. Then
- * no more than that is served, so that the next fault does the same.
+ * By policy, or where the program prefers it, have the memory around the fault
+ * come to the device first: an aligned window of it, as far as the same is
+ * preferred. Then no more than that is served, so that the next fault does the
+ * same.
  */
 static u64 migrate_for(struct dmirror_svm *svm, struct dmirror_job *job, u64 end)
 {
 	u64 addr = job->hw.fault_addr;
-	u64 window = dmirror_device_fault_window();
+	u64 window = dmirror_device_fault_window() ?: DMIRROR_BLOCK_SIZE;
+	u64 start = ALIGN_DOWN(addr, window), stop = start + window;
+	enum dmirror_place place = dmirror_preferred(svm, addr, &start, &stop);
 
-	if (!window)
+	end = min(end, stop);
+	if (place == DMIRROR_PLACE_SYSTEM ||
+	    (place != DMIRROR_PLACE_LOCAL && !dmirror_device_fault_window()))
 		return end;
 	if (addr != job->last_fault)
 		job->migrations = 0;
 	job->last_fault = addr;
 	if (job->migrations++ < FAULT_MIGRATIONS_MAX)
-		dmirror_migrate_window(svm, addr, window);
-	return min(end, ALIGN_DOWN(addr, window) + window);
+		dmirror_migrate_window(svm, addr, start, stop);
+	return end;
 }
 
 /*

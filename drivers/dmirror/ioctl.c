@@ -363,6 +363,21 @@ static int ioctl_wait(struct dmirror_svm *svm, union ioctl_arg *arg)
 	return 0;
 }
 
+static int advise_place(struct dmirror_svm *svm, struct dmirror_advise *args,
+			u64 end)
+{
+	static const enum dmirror_place places[] = {
+		[DMIRROR_ADVICE_PREFER_DEVICE] = DMIRROR_PLACE_LOCAL,
+		[DMIRROR_ADVICE_PREFER_SYSTEM] = DMIRROR_PLACE_SYSTEM,
+		[DMIRROR_ADVICE_PREFER_NONE]   = DMIRROR_PLACE_HOLE,
+	};
+	int ret;
+
+	ret = dmirror_prefer(svm, places[args->advice], args->addr, end);
+	args->applied = ret ? 0 : args->length;
+	return ret;
+}
+
 static int ioctl_advise(struct dmirror_svm *svm, union ioctl_arg *arg)
 {
 	struct dmirror_advise *args = &arg->advise;
@@ -379,11 +394,13 @@ static int ioctl_advise(struct dmirror_svm *svm, union ioctl_arg *arg)
 	args->fault_addr = 0;
 	args->retained = 0;
 	if (args->reserved || !args->advice ||
-	    args->advice > DMIRROR_ADVICE_READ_MOSTLY)
+	    args->advice > DMIRROR_ADVICE_PREFER_NONE)
 		return -EINVAL;
 	ret = check_range(svm, args->addr, args->length, PAGE_SIZE, &end);
 	if (ret)
 		return ret;
+	if (args->advice >= DMIRROR_ADVICE_PREFER_DEVICE)
+		return advise_place(svm, args, end);
 	if (args->advice == DMIRROR_ADVICE_READ_MOSTLY ||
 	    (!needed && !svm->dev->placeholders.nr_blocks))
 		return -EOPNOTSUPP;

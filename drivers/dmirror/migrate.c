@@ -1038,17 +1038,18 @@ int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
  * dmirror_migrate_window() - migrate what is around an address to the device
  * @svm: the mirror
  * @addr: the address
- * @window: bytes, a power of two: the aligned window that has @addr in it, as
- *	far as the mapping goes
+ * @start: first address of a window that has @addr in it, page aligned
+ * @end: first address after it, page aligned
  *
- * What cannot move stays where it is.
+ * As much of the window as is in the mapping of @addr. What cannot move stays
+ * where it is.
  *
  * Context: may sleep and take mmap_lock; the caller holds a reference on the
  * users of svm->mm.
  */
-void dmirror_migrate_window(struct dmirror_svm *svm, u64 addr, u64 window)
+void dmirror_migrate_window(struct dmirror_svm *svm, u64 addr, u64 start,
+			    u64 end)
 {
-	u64 start = ALIGN_DOWN(addr, window), end = start + window;
 	struct dmirror_migrate_stats stats = {};
 	struct vm_area_struct *vma;
 

@@ -394,6 +394,7 @@ struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev)
 	INIT_LIST_HEAD(&svm->idle);
 	INIT_WORK(&svm->collector, collector);
 	INIT_LIST_HEAD(&svm->claims);
+	mt_init(&svm->preferred);
 	spin_lock_init(&svm->jobs_lock);
 	INIT_LIST_HEAD(&svm->faults);
 	INIT_WORK(&svm->fault_work, dmirror_serve_faults);
@@ -524,6 +525,7 @@ void dmirror_svm_destroy(struct dmirror_svm *svm)
 	cancel_work_sync(&svm->collector);
 
 	dmirror_pt_unmap(&svm->pt, 0, U64_MAX);
+	mtree_destroy(&svm->preferred);
 	mmdrop(svm->mm);
 	kfree(svm);
 }

@@ -42,7 +42,8 @@
  * -EXDEV      The file was opened by another process: it mirrors that one's
  *             address space. Open the node again.
  * -ESRCH      The process that opened the file has exited.
- * -ENOSPC     Device memory is full; what did not fit stayed where it was.
+ * -ENOSPC     Device memory is full; what did not fit stayed where it was. Of
+ *             advice: the file has too many ranges.
  * -ENOMEM     The system has no memory; what did not fit stayed on the device.
  * -EIO        The device's copy engine failed; the pages stayed where they
  *             were, with their contents.
@@ -475,13 +476,24 @@ struct dmirror_wait {
  *	What was dropped reads as zeroes from now on
  * @DMIRROR_ADVICE_READ_MOSTLY: it is going to read them, by the CPU and devices:
  *	-EOPNOTSUPP, since mm has no way to keep a second copy of a page
+ * @DMIRROR_ADVICE_PREFER_DEVICE: when the device faults on it, it is to come to the
+ *	device, with what is around it, up to a huge page
+ * @DMIRROR_ADVICE_PREFER_SYSTEM: the device is to use it where it is
+ * @DMIRROR_ADVICE_PREFER_NONE: what the module's parameter device_fault_window says
+ *	is right again
+ *
+ * The last three say where memory is to be. They move nothing at once, and bind
+ * nobody: DMIRROR_IOC_MIGRATE, a CPU's fault and eviction do as ever. They are about
+ * addresses, whatever is mapped there now or later, and about the file's own device,
+ * until something else is said or the file is closed. A file has up to 1024 ranges of
+ * them; then the answer is -ENOSPC. The rest is about the other advice.
  *
  * Between the moment at which contents are dropped and DMIRROR_ADVICE_WILLNEED an
  * access is an error: SIGBUS for the CPU, -ENODATA for a device. Until then, and
  * as long as nothing wants the room, purgeable memory reads and writes like any
  * other, and each access sees either all of it or an error.
  *
- * The advice is on memory, not on addresses. It lasts until the memory is unmapped,
+ * That advice is on memory, not on addresses. It lasts until the memory is unmapped,
  * or moves: to system memory, because the CPU touches it, or to another device. So
  * there is nothing to say about memory that is not on the device now; it is as if
  * it were needed. Whoever touches what is in use has it retained.
@@ -495,6 +507,9 @@ enum dmirror_advice {
 	DMIRROR_ADVICE_DONTNEED		= 1,
 	DMIRROR_ADVICE_WILLNEED		= 2,
 	DMIRROR_ADVICE_READ_MOSTLY	= 3,
+	DMIRROR_ADVICE_PREFER_DEVICE	= 4,
+	DMIRROR_ADVICE_PREFER_SYSTEM	= 5,
+	DMIRROR_ADVICE_PREFER_NONE	= 6,
 };
 
 /**

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Preferred location: where a program wants ranges of its memory to be when the
+ * device faults on them, whatever the module's policy is.
+ *
+ * It is a property of addresses and of one mirror, and not of pages: another
+ * device may be told something else of the same memory, and whatever is mapped at
+ * the addresses later has it too. A maple tree keeps the ranges, of which there
+ * may be so many and no more.
+ */
+#include <linux/maple_tree.h>
+#include <linux/xarray.h>
+
+#include "dmirror.h"
+
+/* Of one mirror. A request adds two at the most. */
+#define RANGES_MAX	1024
+
+static unsigned int count_ranges(struct maple_tree *tree)
+{
+	MA_STATE(mas, tree, 0, 0);
+	unsigned int nr = 0;
+	void *entry;
+
+	mas_lock(&mas);
+	mas_for_each(&mas, entry, ULONG_MAX)
+		nr++;
+	mas_unlock(&mas);
+	return nr;
+}
+
+/**
+ * dmirror_prefer() - say where a range is to be
+ * @svm: the mirror
+ * @place: DMIRROR_PLACE_LOCAL, DMIRROR_PLACE_SYSTEM, or DMIRROR_PLACE_HOLE for
+ *	wherever the policy has it
+ * @start: first address, page aligned
+ * @end: first address after it, page aligned
+ *
+ * Context: may sleep.
+ * Return: 0; -ENOSPC if there are too many ranges, which DMIRROR_PLACE_HOLE never
+ * answers; -ENOMEM.
+ */
+int dmirror_prefer(struct dmirror_svm *svm, enum dmirror_place place, u64 start,
+		   u64 end)
+{
+	void *entry = NULL;
+
+	if (place != DMIRROR_PLACE_HOLE) {
+		if (count_ranges(&svm->preferred) >= RANGES_MAX)
+			return -ENOSPC;
+		entry = xa_mk_value(place);
+	}
+	return mtree_store_range(&svm->preferred, start, end - 1, entry,
+				 GFP_KERNEL_ACCOUNT);
+}
+
+/**
+ * dmirror_preferred() - where is an address to be?
+ * @svm: the mirror
+ * @addr: the address
+ * @start: raised to where the range begins of which this is true
+ * @end: lowered to where it ends
+ *
+ * Context: any but in an interrupt.
+ * Return: as @place of dmirror_prefer().
+ */
+enum dmirror_place dmirror_preferred(struct dmirror_svm *svm, u64 addr,
+				     u64 *start, u64 *end)
+{
+	MA_STATE(mas, &svm->preferred, addr, addr);
+	void *entry;
+
+	mas_lock(&mas);
+	entry = mas_walk(&mas);
+	*start = max_t(u64, *start, mas.index);
+	if (mas.last < *end)
+		*end = (u64)mas.last + 1;
+	mas_unlock(&mas);
+	return entry ? xa_to_value(entry) : DMIRROR_PLACE_HOLE;
+}

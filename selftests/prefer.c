@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Where a program prefers its memory to be, and that this is where a fault of the
+ * device has it: there, no more and no less of it than was said.
+ * Documentation: drivers/dmirror/dmirror.rst.
+ */
+#include "kselftest_harness.h"
+#include "dmirror_test.h"
+#include "dmirror_advice.h"
+
+#define SEED		0x93ef
+#define RANGES_MAX	1024
+
+FIXTURE(prefer)
+{
+	struct dm dm;
+	size_t page;
+	size_t len;
+	int fd;
+	char *mem;
+};
+
+FIXTURE_VARIANT(prefer)
+{
+	struct dm_backing backing;
+};
+
+FIXTURE_VARIANT_ADD(prefer, private_small)
+{
+	.backing = { DMIRROR_MEMORY_PRIVATE, false },
+};
+
+FIXTURE_VARIANT_ADD(prefer, private_thp)
+{
+	.backing = { DMIRROR_MEMORY_PRIVATE, true },
+};
+
+FIXTURE_VARIANT_ADD(prefer, coherent_small)
+{
+	.backing = { DMIRROR_MEMORY_COHERENT, false },
+};
+
+FIXTURE_VARIANT_ADD(prefer, coherent_thp)
+{
+	.backing = { DMIRROR_MEMORY_COHERENT, true },
+};
+
+FIXTURE_SETUP(prefer)
+{
+	const char *why = dm_setup(&self->dm, &variant->backing);
+
+	if (why)
+		SKIP(_exit(DM_SKIP_STATUS), "%s", why);
+	ASSERT_LE(0, self->dm.device);
+	self->fd = self->dm.fd;
+	self->page = self->dm.page;
+	self->len = self->dm.len;
+	self->mem = dm_alloc(&self->dm, self->len, SEED);
+	ASSERT_NE(NULL, self->mem);
+	ASSERT_EQ(0, dm_set_parameter("device_fault_window", 0));
+}
+
+FIXTURE_TEARDOWN(prefer)
+{
+	dm_set_parameter("device_fault_window", 0);
+	munmap(self->mem, self->len);
+	close(self->fd);
+}
+
+static int prefer(const struct _test_data_prefer *self, char *mem, size_t len,
+		  unsigned int advice)
+{
+	struct dmirror_advise a;
+	int ret = dm_advise(self->fd, mem, len, advice, &a);
+
+	return ret ? ret : a.applied == len ? 0 : -EIO;
+}
+
+static int touch(const struct _test_data_prefer *self, char *at)
+{
+	__u64 value;
+
+	return dm_read64(self->fd, at, &value);
+}
+
+TEST_F(prefer, device)
+{
+	/* Nothing moves because it was said. */
+	ASSERT_EQ(0, prefer(self, self->mem, self->len,
+			    DMIRROR_ADVICE_PREFER_DEVICE));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
+			   DMIRROR_PLACE_SYSTEM));
+	ASSERT_EQ(0, touch(self, self->mem + self->len / 2));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
+			   DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* Also of a huge page, which is split for it */
+TEST_F(prefer, device_for_a_part)
+{
+	size_t part = self->len / 4;
+
+	ASSERT_EQ(0, prefer(self, self->mem + part, 2 * part,
+			    DMIRROR_ADVICE_PREFER_DEVICE));
+	ASSERT_EQ(0, touch(self, self->mem));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
+			   DMIRROR_PLACE_SYSTEM));
+	ASSERT_EQ(0, touch(self, self->mem + 2 * part));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, part, DMIRROR_PLACE_SYSTEM));
+	EXPECT_TRUE(dm_all(self->fd, self->mem + part, 2 * part,
+			   DMIRROR_PLACE_LOCAL));
+	EXPECT_TRUE(dm_all(self->fd, self->mem + 3 * part, part,
+			   DMIRROR_PLACE_SYSTEM));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* Where the policy would have it come, it does not, and around it does. */
+TEST_F(prefer, system)
+{
+	size_t part = self->len / 2;
+
+	ASSERT_EQ(0, dm_set_parameter("device_fault_window", 2048));
+	ASSERT_EQ(0, prefer(self, self->mem, part,
+			    DMIRROR_ADVICE_PREFER_SYSTEM));
+	ASSERT_EQ(0, touch(self, self->mem));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
+			   DMIRROR_PLACE_SYSTEM));
+	ASSERT_EQ(0, touch(self, self->mem + part));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, part, DMIRROR_PLACE_SYSTEM));
+	EXPECT_TRUE(dm_all(self->fd, self->mem + part, part,
+			   DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* It is said of one file, and another of the same device knows nothing of it. */
+TEST_F(prefer, none_and_others)
+{
+	int fd = dm_open_number(self->dm.device);
+	__u64 value;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, prefer(self, self->mem, self->len,
+			    DMIRROR_ADVICE_PREFER_DEVICE));
+	ASSERT_EQ(0, dm_read64(fd, self->mem, &value));
+	EXPECT_TRUE(dm_all(fd, self->mem, self->len, DMIRROR_PLACE_SYSTEM));
+	close(fd);
+
+	ASSERT_EQ(0, prefer(self, self->mem, self->len,
+			    DMIRROR_ADVICE_PREFER_NONE));
+	ASSERT_EQ(0, touch(self, self->mem));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
+			   DMIRROR_PLACE_SYSTEM));
+}
+
+/* A file has so many ranges and no more; what is next to each other is not one. */
+TEST_F(prefer, too_many)
+{
+	char *at = (char *)(1UL << 40);
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i <= RANGES_MAX && !ret; i++)
+		ret = prefer(self, at + 2 * i * self->page, self->page,
+			     DMIRROR_ADVICE_PREFER_SYSTEM);
+	EXPECT_EQ(-ENOSPC, ret);
+	EXPECT_EQ(RANGES_MAX + 1, i);
+	ASSERT_EQ(0, prefer(self, at, 2 * RANGES_MAX * self->page,
+			    DMIRROR_ADVICE_PREFER_NONE));
+	ASSERT_EQ(0, prefer(self, self->mem, self->len,
+			    DMIRROR_ADVICE_PREFER_DEVICE));
+	ASSERT_EQ(0, touch(self, self->mem));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
+			   DMIRROR_PLACE_LOCAL));
+}
+
+TEST_F(prefer, arguments)
+{
+	unsigned int advice;
+
+	for (advice = DMIRROR_ADVICE_PREFER_DEVICE;
+	     advice <= DMIRROR_ADVICE_PREFER_NONE; advice++) {
+		EXPECT_EQ(-EINVAL, prefer(self, self->mem + 1, self->page,
+					  advice));
+		EXPECT_EQ(-EINVAL, prefer(self, self->mem, 0, advice));
+		EXPECT_EQ(-EOVERFLOW, prefer(self, (char *)-self->page,
+					     self->page, advice));
+	}
+	EXPECT_EQ(-EINVAL, prefer(self, self->mem, self->len,
+				  DMIRROR_ADVICE_PREFER_NONE + 1));
+}
+
+TEST_HARNESS_MAIN
