@@ -78,6 +78,26 @@ static int try_exclusive(struct dmirror_svm *svm, u64 addr,
 	return ret;
 }
 
+/*
+ * Coherent memory has been taken, and is to be given back: only a fault does that.
+ * If it is this device's, it then goes to system memory, to be had there. Returns 0
+ * if it did.
+ */
+static int bring_back(struct dmirror_svm *svm, u64 addr)
+{
+	struct dmirror_migrate_stats stats = {};
+	u64 fault_addr;
+	int ret;
+
+	ret = dmirror_fault_range(svm, addr, addr + PAGE_SIZE, true,
+				  &fault_addr);
+	if (ret)
+		return ret;
+	ret = dmirror_migrate_range(svm, DMIRROR_TARGET_SYSTEM, addr,
+				    addr + PAGE_SIZE, &stats);
+	return ret || stats.moved ? ret : -EOPNOTSUPP;
+}
+
 /**
  * dmirror_exclusive_page() - give the device exclusive access to a page
  * @svm: the mirror
@@ -91,8 +111,8 @@ static int try_exclusive(struct dmirror_svm *svm, u64 addr,
  * Return: 0; -EFAULT or -EPERM as dmirror_fault_range(); -EBUSY if the page
  * cannot be had, as for a part of a huge page that is mapped by PTEs on
  * kernels before 6.15; -EBUSY, on newer kernels -EOPNOTSUPP, if it is not
- * anonymous; -EOPNOTSUPP if it is in the coherent memory of a device; -ENOMEM;
- * -EINTR on a fatal signal.
+ * anonymous; -EOPNOTSUPP if it is in the coherent memory of another device;
+ * -ENOMEM; -EINTR on a fatal signal.
  */
 int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 {
@@ -114,6 +134,12 @@ int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 		if (ret)
 			break;
 		ret = try_exclusive(svm, addr, &stash);
+		if (ret == -EOPNOTSUPP) {
+			ret = bring_back(svm, addr);
+			if (!ret)
+				continue;
+			break;
+		}
 		if (ret == -EBUSY && ++busy < EXCLUSIVE_TRIES)
 			continue;
 		if (ret != -EAGAIN)
@@ -122,10 +148,6 @@ int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 	dmirror_pt_stash_drain(&stash);
 	if (!ret)
 		atomic64_inc(&svm->dev->counters.exclusive);
-	/* Coherent memory has been taken: only a fault gives it back. */
-	if (ret == -EOPNOTSUPP)
-		dmirror_fault_range(svm, addr, addr + PAGE_SIZE, true,
-				    &fault_addr);
 	return ret;
 }
 
