@@ -78,7 +78,7 @@ static bool rss_is(long before, long kib)
 
 static void every_step(const struct dm *dm)
 {
-	const size_t len = 2 * DM_HUGE;
+	const size_t len = DM_HUGE;
 	const long kib = len / 1024;
 	int fd = dm_open_number(dm->device);
 	char *mem = dm_map(dm, len);

@@ -24,10 +24,10 @@ struct family_case {
 static struct family_case family_case(unsigned int page)
 {
 	return (struct family_case) {
-		.there_first = page & 1,
-		.there_second = page & 2,
-		.by_device = page & 4,
-		.order = page / 8 % ORDERS,
+		.there_first = page / (4 * ORDERS),
+		.there_second = page / (2 * ORDERS) % 2,
+		.by_device = page / ORDERS % 2,
+		.order = page % ORDERS,
 	};
 }
 

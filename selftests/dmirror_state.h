@@ -134,6 +134,23 @@ static inline __u64 dm_kpageflags(const void *addr)
 	return flags;
 }
 
+/*
+ * As dm_to_device(), for pages that a CPU may hold still. A migration of locked
+ * memory leaves some with the CPU that it began on, if it is then moved to another
+ * one; and whoever gives up a hold on memory may take his time.
+ */
+static inline int dm_to_device_settled(int fd, const void *addr, size_t len)
+{
+	unsigned int tries;
+	int ret = -EAGAIN;
+
+	for (tries = 0; ret == -EAGAIN && tries < 50; tries++) {
+		dm_settle();
+		ret = dm_to_device(fd, addr, len);
+	}
+	return ret;
+}
+
 /* KiB out of /proc/meminfo, settled, or -1 */
 static inline long dm_meminfo(const char *name)
 {

@@ -130,7 +130,7 @@ static bool charged_is(const char *cgroup, long long bytes)
 static void stays_charged(const struct dm *dm)
 {
 	int fd = dm_open_number(dm->device);
-	size_t len = 4 * DM_HUGE;
+	const size_t len = DM_HUGE;
 	unsigned int way;
 	char *mem;
 
@@ -173,7 +173,7 @@ TEST_F_TIMEOUT(state, stays_charged, 120)
 static void meets_limit(const struct dm *dm)
 {
 	int fd = dm_open_number(dm->device);
-	const size_t len = 2 * DM_HUGE, hole = 96 * dm->page;
+	const size_t len = DM_HUGE, hole = 256 * dm->page;
 	struct dmirror_migrate m;
 	char *mem, text[32];
 	unsigned int way;
@@ -213,7 +213,10 @@ TEST_F_TIMEOUT(state, meets_limit, 120)
 		meets_limit(&self->dm);
 	EXPECT_EQ(-SIGKILL, dm_wait(pid));
 	EXPECT_EQ(used, dm_memory_used(self->fd));
-	EXPECT_EQ(0, cgroup_remove("dmirror"));
+	dm_settle();
+	EXPECT_EQ(0, dm_file_value(cgroup_file("dmirror", "memory.stat"),
+				   "anon"));
+	EXPECT_EQ(0, rmdir(cgroup_file("dmirror", "")));
 }
 
 /* The program moves on, its memory stays where it was charged, which is removed. */
@@ -236,7 +239,7 @@ TEST_F_TIMEOUT(state, cgroup_removed, 120)
 		DM_CHECK(!dm_to_device(fd, mem, self->len));
 		cgroup_enter("dmirror2");
 		DM_CHECK(!rmdir(cgroup_file("dmirror", "")));
-		DM_CHECK(dying() > before);
+		DM_CHECK(dying() > 0);
 		DM_CHECK(!dm_read(fd, mem, self->buf, self->len));
 		DM_CHECK(!dm_bad(self->buf, self->len, SEED));
 		DM_CHECK(!dm_to_system(fd, mem, self->len));

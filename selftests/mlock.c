@@ -60,7 +60,8 @@ TEST_F(state, there_and_back)
 	now = look(self->mem, self->len);
 	ASSERT_TRUE(same(&now, &locked));
 	for (way = 0; way < DM_WAYS; way++) {
-		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		ASSERT_EQ(0, dm_to_device_settled(self->fd, self->mem,
+						  self->len));
 		now = look(self->mem, self->len);
 		EXPECT_EQ(before.unevictable, now.unevictable);
 		now.unevictable = locked.unevictable;
@@ -142,7 +143,7 @@ static int lock_and_end(const struct dm *dm, bool unlock, enum end end)
 
 	DM_CHECK(fd >= 0 && mem);
 	DM_CHECK(!mlock(mem, dm->len));
-	DM_CHECK(!dm_to_device(fd, mem, dm->len));
+	DM_CHECK(!dm_to_device_settled(fd, mem, dm->len));
 	if (unlock)
 		DM_CHECK(!munlock(mem, dm->len));
 	if (end == END_CALL) {
@@ -217,7 +218,7 @@ static int lock_and_fork(const struct dm *dm, bool back)
 	pid = fork();
 	if (!pid) {
 		fd = dm_open_number(dm->device);
-		DM_CHECK(!dm_to_device(fd, mem, dm->len));
+		DM_CHECK(!dm_to_device_settled(fd, mem, dm->len));
 		if (back)
 			DM_CHECK(!dm_to_system(fd, mem, dm->len));
 		_exit(0);

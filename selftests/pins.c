@@ -34,19 +34,6 @@ static int ring_let_go(int ring)
 		       NULL, 0);
 }
 
-/* A hold may end only some time after it was given up: all of it moves in the end */
-static int all_moves(int fd, char *mem, size_t len)
-{
-	unsigned int tries;
-	int ret = -1;
-
-	for (tries = 0; ret && tries < 50; tries++) {
-		dm_settle();
-		ret = dm_to_device(fd, mem, len);
-	}
-	return ret;
-}
-
 /* Held here: it stays; what is not held moves, if it is not of one huge page. */
 TEST_F(state, held)
 {
@@ -75,7 +62,8 @@ TEST_F(state, held)
 	ASSERT_EQ(0, ring_let_go(ring));
 	close(ring);
 	if (dm_splits(&self->dm) || !variant->backing.thp)
-		ASSERT_EQ(0, all_moves(self->fd, self->mem, self->len));
+		ASSERT_EQ(0, dm_to_device_settled(self->fd, self->mem,
+						  self->len));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 }
 
