@@ -640,7 +640,7 @@ static int race_round(const struct _test_data_advice *self, __u64 seed,
 	      dm_dontneed(self->fd, self->mem, self->len);
 	for (i = 0; i < ARRAY_SIZE(w) && !ret; i++)
 		ret = dm_worker_start(&w[i]);
-	for (i = 0; i < RACE_TURNS && !ret; i++) {
+	for (i = 0; i < dm_rounds(RACE_TURNS) && !ret; i++) {
 		ret = race_need(self, seed, known_lost);
 		if (ret)
 			break;
@@ -663,9 +663,10 @@ static int race_round(const struct _test_data_advice *self, __u64 seed,
 TEST_F_TIMEOUT(advice, race, 120)
 {
 	bool private = variant->backing.memory_type == DMIRROR_MEMORY_PRIVATE;
+	unsigned int rounds = variant->backing.thp ? 2 : dm_rounds(RACE_ROUNDS);
 	unsigned int i, lost = 0;
 
-	for (i = 0; i < RACE_ROUNDS; i++)
+	for (i = 0; i < rounds; i++)
 		ASSERT_EQ(0, race_round(self, SEED + i, private, &lost));
 	TH_LOG("%u reads of what was lost, %lld bytes dropped", lost,
 	       purged(self));
