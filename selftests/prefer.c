@@ -54,7 +54,8 @@ FIXTURE_SETUP(prefer)
 	ASSERT_LE(0, self->dm.device);
 	self->fd = self->dm.fd;
 	self->page = self->dm.page;
-	self->len = self->dm.len;
+	/* One block, so that one fault is about all of it */
+	self->len = DM_HUGE;
 	self->mem = dm_alloc(&self->dm, self->len, SEED);
 	ASSERT_NE(NULL, self->mem);
 	ASSERT_EQ(0, dm_set_parameter("device_fault_window", 0));
@@ -94,6 +95,21 @@ TEST_F(prefer, device)
 	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
 			   DMIRROR_PLACE_LOCAL));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* Without a preference one fault has all mapped that the job is about. */
+TEST_F(prefer, one_fault)
+{
+	const size_t len = 4 * DM_HUGE;
+	char *mem = dm_map(&self->dm, len);
+	struct dmirror_fill f = {
+		.size = sizeof(f), .addr = (uintptr_t)mem, .length = len,
+	};
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, dm_call(self->fd, DMIRROR_IOC_FILL, &f));
+	EXPECT_EQ(1, f.faults);
+	munmap(mem, len);
 }
 
 /* Also of a huge page, which is split for it */
@@ -165,6 +181,19 @@ TEST_F(prefer, too_many)
 			     DMIRROR_ADVICE_PREFER_SYSTEM);
 	EXPECT_EQ(-ENOSPC, ret);
 	EXPECT_EQ(RANGES_MAX + 1, i);
+
+	/* To say nothing of the middle of one would make two of it. */
+	ASSERT_EQ(0, prefer(self, at, 5 * self->page,
+			    DMIRROR_ADVICE_PREFER_NONE));
+	ASSERT_EQ(0, prefer(self, at, 3 * self->page,
+			    DMIRROR_ADVICE_PREFER_DEVICE));
+	ASSERT_EQ(0, prefer(self, at + 4 * self->page, self->page,
+			    DMIRROR_ADVICE_PREFER_DEVICE));
+	ASSERT_EQ(0, prefer(self, at - 2 * self->page, self->page,
+			    DMIRROR_ADVICE_PREFER_DEVICE));
+	EXPECT_EQ(-ENOSPC, prefer(self, at + self->page, self->page,
+				  DMIRROR_ADVICE_PREFER_NONE));
+	EXPECT_EQ(0, prefer(self, at, self->page, DMIRROR_ADVICE_PREFER_NONE));
 	ASSERT_EQ(0, prefer(self, at, 2 * RANGES_MAX * self->page,
 			    DMIRROR_ADVICE_PREFER_NONE));
 	ASSERT_EQ(0, prefer(self, self->mem, self->len,

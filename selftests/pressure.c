@@ -10,8 +10,8 @@
 
 #define SEED		0x9e55
 #define MAX_BLOCKS	16
-#define RACE_ROUNDS	16
-#define LOAD_STEPS	400
+#define RACE_ROUNDS	8
+#define LOAD_STEPS	240
 
 FIXTURE(pressure)
 {

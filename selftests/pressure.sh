@@ -15,4 +15,4 @@ other_args() {
 }
 
 # shellcheck disable=SC2046 # a list of words
-run_with pressure $(other_args) private_size=8 spm_size=8
+run_with pressure $(other_args) private_size=6 spm_size=6

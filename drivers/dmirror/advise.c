@@ -62,10 +62,10 @@ static void apply(struct advice *a, struct page *page, unsigned long first,
 		  unsigned long nr)
 {
 	struct dmirror_advice_stats *stats = a->stats;
-
 	int error = dmirror_pages_check(page, nr);
 
-	if (!dmirror_page_device(page) || error == -EHWPOISON) {
+	/* Of a large folio the others count; to mark the bad one does no harm. */
+	if (!dmirror_page_device(page) || (error == -EHWPOISON && nr == 1)) {
 		settle(a, first, nr, &stats->untouched);
 		return;
 	}
@@ -125,8 +125,11 @@ static int visit(struct advice *a, unsigned long first, unsigned long last)
 	if (mmap_read_lock_killable(svm->mm))
 		return -EINTR;
 	args.vma = vma_lookup(svm->mm, args.start);
-	if (args.vma && args.end <= args.vma->vm_end)
+	if (args.vma) {
+		/* Split meanwhile? The rest is for the next time. */
+		args.end = min_t(u64, args.end, args.vma->vm_end);
 		ret = migrate_vma_setup(&args);
+	}
 	if (!ret) {
 		apply_all(a, first, args.npages);
 		migrate_vma_pages(&args);
@@ -258,7 +261,8 @@ static int advise_part(struct advice *a, u64 *addr, u64 range_end)
 	ret = advise_batch(a);
 	/* mm has no business with the mapping, and nor has a device. */
 	if (ret == -EINVAL) {
-		a->stats->untouched += end - *addr;
+		a->stats->untouched += PAGE_SIZE * (a->npages -
+				bitmap_weight(a->done, a->npages));
 		ret = 0;
 	}
 	if (!ret)

@@ -208,9 +208,12 @@ static void forget_flags(struct folio *folio)
 	if (folio_test_clear_mlocked(folio))
 		mod_zone_page_state(folio_zone(folio), NR_MLOCK,
 				    -(long)folio_nr_pages(folio));
+	if (folio_test_large(folio))
+		folio_clear_large_rmappable(folio);
 	__folio_clear_unevictable(folio);
 	__folio_clear_active(folio);
 	folio_clear_referenced(folio);
+	folio_clear_reclaim(folio);
 	__folio_clear_dirty(folio);
 	__folio_clear_swapbacked(folio);
 	folio_clear_workingset(folio);
@@ -244,12 +247,14 @@ static int dmirror_devmem_failure(struct dev_pagemap *pagemap,
 		container_of(pagemap, struct dmirror_devmem, pagemap);
 	struct dmirror_device *dev =
 		container_of(devmem, struct dmirror_device, devmem);
-	int ret = 0;
+	int ret = 0, error;
 
 	if (devmem->no_memory)
 		return -ENXIO;
-	for (pfn -= devmem->first_pfn; nr && !ret; pfn++, nr--)
-		ret = dmirror_poison(dev, PFN_PHYS((u64)pfn));
+	for (pfn -= devmem->first_pfn; nr; pfn++, nr--) {
+		error = dmirror_poison(dev, PFN_PHYS((u64)pfn));
+		ret = ret ?: error;
+	}
 	return ret == -EINVAL ? -ENXIO : ret;
 }
 

@@ -95,7 +95,9 @@ static int bring_back(struct dmirror_svm *svm, u64 addr)
 		return ret;
 	ret = dmirror_migrate_range(svm, DMIRROR_TARGET_SYSTEM, addr,
 				    addr + PAGE_SIZE, &stats);
-	return ret || stats.moved ? ret : -EOPNOTSUPP;
+	if (ret || stats.moved)
+		return ret;
+	return stats.busy ? -EBUSY : -EOPNOTSUPP;
 }
 
 /**
@@ -117,7 +119,7 @@ static int bring_back(struct dmirror_svm *svm, u64 addr)
 int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 {
 	struct dmirror_pt_stash stash = { .nr = 0 };
-	unsigned int busy = 0;
+	unsigned int busy = 0, foreign = 0;
 	u64 fault_addr;
 	int ret;
 
@@ -136,9 +138,9 @@ int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 		ret = try_exclusive(svm, addr, &stash);
 		if (ret == -EOPNOTSUPP) {
 			ret = bring_back(svm, addr);
-			if (!ret)
+			/* Another one may have brought it back just before. */
+			if (!ret || (ret == -EOPNOTSUPP && !foreign++))
 				continue;
-			break;
 		}
 		if (ret == -EBUSY && ++busy < EXCLUSIVE_TRIES)
 			continue;

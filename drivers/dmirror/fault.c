@@ -512,27 +512,30 @@ static u64 fault_end(const struct dmirror_job *job)
 
 /*
  * By policy, or where the program prefers it, have the memory around the fault
- * come to the device first: an aligned window of it, as far as the same is
- * preferred. Then no more than that is served, so that the next fault does the
- * same.
+ * come to the device first: an aligned window of it. Then no more than that is
+ * served, so that the next fault does the same; in any case no more than what is
+ * preferred to be at one place.
  */
 static u64 migrate_for(struct dmirror_svm *svm, struct dmirror_job *job, u64 end)
 {
-	u64 addr = job->hw.fault_addr;
-	u64 window = dmirror_device_fault_window() ?: DMIRROR_BLOCK_SIZE;
-	u64 start = ALIGN_DOWN(addr, window), stop = start + window;
+	u64 addr = job->hw.fault_addr, start = 0, stop = U64_MAX;
+	u64 policy = dmirror_device_fault_window();
+	u64 window = policy ?: DMIRROR_BLOCK_SIZE;
 	enum dmirror_place place = dmirror_preferred(svm, addr, &start, &stop);
 
 	end = min(end, stop);
 	if (place == DMIRROR_PLACE_SYSTEM ||
-	    (place != DMIRROR_PLACE_LOCAL && !dmirror_device_fault_window()))
+	    (place != DMIRROR_PLACE_LOCAL && !policy))
 		return end;
+
+	start = max(start, ALIGN_DOWN(addr, window));
+	stop = min(stop, ALIGN_DOWN(addr, window) + window);
 	if (addr != job->last_fault)
 		job->migrations = 0;
 	job->last_fault = addr;
 	if (job->migrations++ < FAULT_MIGRATIONS_MAX)
 		dmirror_migrate_window(svm, addr, start, stop);
-	return end;
+	return min(end, stop);
 }
 
 /*
@@ -548,8 +551,10 @@ static int serve(struct dmirror_svm *svm, struct dmirror_job *job, u64 *end)
 
 	*end = migrate_for(svm, job, *end);
 	for (; addr < *end && !ret; addr = next) {
-		if (READ_ONCE(hw->cancelled))
+		if (READ_ONCE(hw->cancelled)) {
+			*end = addr;
 			return -ECANCELED;
+		}
 		next = dmirror_block_end(addr, *end);
 		ret = dmirror_fault_range(svm, addr, next, hw->fault_write,
 					  &bad);

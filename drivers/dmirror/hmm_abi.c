@@ -273,7 +273,7 @@ static bool find_exclusive(struct dmirror_svm *svm, u64 addr, u64 end, bool is)
 		dpte = dmirror_pt_lookup(&svm->pt, addr);
 		up_read(&svm->lock);
 		found = !!(dpte & DPTE_ATOMIC) == is;
-		if (fatal_signal_pending(current))
+		if (dmirror_svm_stopped(svm))
 			break;
 		cond_resched();
 	}
@@ -316,7 +316,9 @@ static int hmm_exclusive(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
 static int hmm_check_exclusive(struct dmirror_svm *svm, struct hmm_cmd *cmd,
 			       u64 end)
 {
-	return find_exclusive(svm, cmd->addr, end, true) ? -EPERM : 0;
+	if (find_exclusive(svm, cmd->addr, end, true))
+		return -EPERM;
+	return dmirror_svm_stopped(svm) ? -EINTR : 0;
 }
 
 static int hmm_release(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)

@@ -400,16 +400,15 @@ static int __init dmirror_init(void)
 	ret = add_devices();
 	if (ret)
 		goto remove_devices;
-	dmirror_debugfs_init();
 	ret = add_nodes();
 	if (ret)
-		goto remove_debugfs;
+		goto remove_devices;
+	/* Only now: a file that is open in a module that fails is not waited for. */
+	dmirror_debugfs_init();
 	pr_info("dmirror: %u devices; for tests, not for production\n",
 		nr_devices);
 	return 0;
 
-remove_debugfs:
-	dmirror_debugfs_exit();
 remove_devices:
 	remove_devices();
 	return ret;

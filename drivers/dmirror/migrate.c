@@ -293,11 +293,12 @@ static struct folio *alloc_system(const struct migration *m, unsigned long i,
 }
 
 /* Whether a placeholder is all that a page needs that is to leave the device. */
-static bool needs_nothing(const struct migration *m, unsigned long i)
+static bool needs_nothing(const struct migration *m, unsigned long i,
+			  unsigned long nr)
 {
 	struct page *page = migrate_pfn_to_page(m->args.src[i]);
 
-	return m->purge || (page && !m->unloading &&
+	return m->purge || (nr == 1 && page && !m->unloading &&
 			    dmirror_pages_check(page, 1) == -EHWPOISON);
 }
 
@@ -458,7 +459,7 @@ static void migration_plan(struct migration *m)
 		if (fate != FATE_COLLECTED)
 			continue;
 
-		if (needs_nothing(m, i)) {
+		if (needs_nothing(m, i, nr)) {
 			if (!place_nothing(m, i, ilog2(nr)))
 				set_fate(m, i, nr, FATE_NO_MEMORY);
 		} else if (nr == 1) {
@@ -556,6 +557,28 @@ static void migration_copy(struct migration *m)
 			break;
 }
 
+/*
+ * Errors since screen(): what was copied is not what the page held. Not where a
+ * small page is given for a large folio on purpose, see place_split().
+ */
+static void withdraw_poisoned(struct migration *m)
+{
+	unsigned long i, nr;
+
+	for (i = 0; !m->unloading && i < m->npages; i += nr) {
+		struct page *src = migrate_pfn_to_page(m->args.src[i]);
+		struct page *dst = migrate_pfn_to_page(m->args.dst[i]);
+
+		nr = entry_pages(m->args.src[i]);
+		if (!src || !dst || entry_pages(m->args.dst[i]) != nr ||
+		    (dmirror_page_device(dst) &&
+		     dmirror_page_is_placeholder(dst)))
+			continue;
+		if (dmirror_pages_check(src, nr) == -EHWPOISON)
+			unplace(m, i, i + 1, FATE_POISONED);
+	}
+}
+
 /* What moved, with its pages still locked: did it move as it was? */
 static void settle_moved(struct migration *m, unsigned long i, unsigned long nr)
 {
@@ -568,10 +591,14 @@ static void settle_moved(struct migration *m, unsigned long i, unsigned long nr)
 		return;
 	}
 	set_fate(m, i, nr, FATE_MOVED);
-	/* Only eviction moves what is poisoned. */
-	for (j = 0; !m->args.vma && j < nr; j++)
-		if (dmirror_pages_check(src + j, 1) == -EHWPOISON)
-			m->fates[i + j] = FATE_PASSED_ON;
+	for (j = 0; m->unloading && j < nr; j++) {
+		if (dmirror_pages_check(src + j, 1) != -EHWPOISON)
+			continue;
+		m->fates[i + j] = FATE_PASSED_ON;
+		/* For mm, which puts it: see pass_on(). */
+		if (IS_ENABLED(CONFIG_MEMORY_FAILURE))
+			get_page(dst + j);
+	}
 }
 
 /* After mm has moved the pages: which did it move? */
@@ -597,8 +624,9 @@ static void migration_settle(struct migration *m)
 
 /*
  * The device goes away, and the program is still to have its error: hand it on to
- * mm, as one of the system page that took the place. mm's queue is short, and until
- * it gets to the page that reads as zeroes.
+ * mm, as one of the system page that took the place, with a reference so that it is
+ * nobody else's by then. mm's queue is short, and until it gets to the page that
+ * reads as zeroes.
  */
 static void pass_on(const struct migration *m)
 {
@@ -610,7 +638,7 @@ static void pass_on(const struct migration *m)
 			if (m->fates[i + j] != FATE_PASSED_ON)
 				continue;
 			pfn = page_to_pfn(migrate_pfn_to_page(m->args.dst[i]));
-			memory_failure_queue(pfn + j, 0);
+			memory_failure_queue(pfn + j, MF_COUNT_INCREASED);
 			msleep(EVICT_PAUSE_MS);
 		}
 	}
@@ -682,6 +710,8 @@ static void migration_run(struct migration *m)
 	migration_plan(m);
 	phase_done(m, PHASE_ALLOC);
 	migration_copy(m);
+	if (READ_ONCE(m->dev->devmem.poisoned))
+		withdraw_poisoned(m);
 	if (files)
 		memalloc_nofs_restore(nofs);
 	phase_done(m, PHASE_COPY);
@@ -760,6 +790,8 @@ static int migrate_batch(struct migration *m, struct vm_area_struct *vma,
 	m->args.flags = select_source(m->dev, m->target);
 	m->args.fault_page = fault_page;
 	m->anon = vma_is_anonymous(vma);
+	if (m->target == DMIRROR_TARGET_DEVICE && vma->vm_flags & VM_NOHUGEPAGE)
+		m->args.flags &= ~MIGRATE_VMA_SELECT_COMPOUND;
 
 	ret = setup_and_run(m);
 	if (ret || !m->split)
@@ -1388,9 +1420,11 @@ int dmirror_poison(struct dmirror_device *dev, u64 offset)
 	if (!dmirror_devmem_poison(&dev->devmem, page))
 		return -EHWPOISON;
 	for (tries = 0; tries < POISON_TRIES; tries++) {
-		mutex_lock(&dev->evict_lock);
-		done = isolate_poison(dev, page);
-		mutex_unlock(&dev->evict_lock);
+		/* mm's lock is held, which eviction must not be waited for with. */
+		if (mutex_trylock(&dev->evict_lock)) {
+			done = isolate_poison(dev, page);
+			mutex_unlock(&dev->evict_lock);
+		}
 		if (done)
 			return 0;
 		msleep(EVICT_PAUSE_MS);
@@ -1422,7 +1456,7 @@ static int evict_passes(struct dmirror_device *dev,
 		if (++fruitless % EVICT_FRUITLESS_MAX == 0) {
 			if (why == DMIRROR_EVICT_RELEASE)
 				return -EBUSY;
-			pr_warn("dmirror%u: %lu pages of device memory cannot be evicted yet: they are in use, or the system has no memory for them\n",
+			pr_warn("dmirror%u: %lu pages of device memory cannot be evicted yet: they are in use, or the system has no memory, or no huge page, for them\n",
 				dev->id, READ_ONCE(devmem->used));
 		}
 		msleep(EVICT_PAUSE_MS);

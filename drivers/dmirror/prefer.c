@@ -9,12 +9,19 @@
  * may be so many and no more.
  */
 #include <linux/maple_tree.h>
+#include <linux/mutex.h>
 #include <linux/xarray.h>
 
 #include "dmirror.h"
 
 /* Of one mirror. A request adds two at the most. */
 #define RANGES_MAX	1024
+
+/*
+ * So that what was counted is still so when it is stored. A program that says this
+ * often does something wrong.
+ */
+static DEFINE_MUTEX(prefer_lock);
 
 static unsigned int count_ranges(struct maple_tree *tree)
 {
@@ -29,6 +36,18 @@ static unsigned int count_ranges(struct maple_tree *tree)
 	return nr;
 }
 
+/* Whether to clear a range would leave a part of one entry on both sides of it. */
+static bool splits(struct maple_tree *tree, u64 start, u64 last)
+{
+	MA_STATE(mas, tree, start, start);
+	bool ret;
+
+	mas_lock(&mas);
+	ret = mas_walk(&mas) && mas.index < start && mas.last > last;
+	mas_unlock(&mas);
+	return ret;
+}
+
 /**
  * dmirror_prefer() - say where a range is to be
  * @svm: the mirror
@@ -38,21 +57,21 @@ static unsigned int count_ranges(struct maple_tree *tree)
  * @end: first address after it, page aligned
  *
  * Context: may sleep.
- * Return: 0; -ENOSPC if there are too many ranges, which DMIRROR_PLACE_HOLE never
- * answers; -ENOMEM.
+ * Return: 0; -ENOSPC if there would be too many ranges; -ENOMEM.
  */
 int dmirror_prefer(struct dmirror_svm *svm, enum dmirror_place place, u64 start,
 		   u64 end)
 {
-	void *entry = NULL;
+	void *entry = place == DMIRROR_PLACE_HOLE ? NULL : xa_mk_value(place);
+	int ret = -ENOSPC;
 
-	if (place != DMIRROR_PLACE_HOLE) {
-		if (count_ranges(&svm->preferred) >= RANGES_MAX)
-			return -ENOSPC;
-		entry = xa_mk_value(place);
-	}
-	return mtree_store_range(&svm->preferred, start, end - 1, entry,
-				 GFP_KERNEL_ACCOUNT);
+	mutex_lock(&prefer_lock);
+	if ((!entry && !splits(&svm->preferred, start, end - 1)) ||
+	    count_ranges(&svm->preferred) < RANGES_MAX)
+		ret = mtree_store_range(&svm->preferred, start, end - 1, entry,
+					GFP_KERNEL_ACCOUNT);
+	mutex_unlock(&prefer_lock);
+	return ret;
 }
 
 /**
