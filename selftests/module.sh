@@ -8,10 +8,12 @@
 HOLD=$DIR/dmirror_hold
 TMP=${TMPDIR:-/tmp}/dmirror-module.$$
 
+# With devices that come and go quickly, unless a parameter says otherwise
 load() {
 	# Words of parameters, as many as there are
 	# shellcheck disable=SC2086
-	insmod "$MODULE" "$@" $COHERENT 2>"$TMP/insmod"
+	insmod "$MODULE" private_size=64 placeholder_size=8 \
+		$COHERENT ${COHERENT:+spm_size=64} "$@" 2>"$TMP/insmod"
 }
 
 loaded() {
