@@ -15,7 +15,10 @@
 #ifndef MAX_PAGE_ORDER		/* came with 6.8, as did signals without a count */
 #define eventfd_signal(ctx)		eventfd_signal(ctx, 1)
 #define folio_memcg_charged(folio)	(!!folio_memcg(folio))
-#define folio_clear_large_rmappable(folio)	do { } while (0)
+
+static inline void folio_clear_large_rmappable(struct folio *folio)
+{
+}
 #endif
 
 #ifndef MIGRATE_PFN_COMPOUND	/* came with large device-private folios */
