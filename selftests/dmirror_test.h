@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,6 +98,17 @@ static inline unsigned int dm_rounds(unsigned int n)
 static inline size_t dm_page_size(void)
 {
 	return sysconf(_SC_PAGESIZE);
+}
+
+/* For what a kernel is known not to do: is this one older? */
+static inline bool dm_kernel_before(unsigned int major, unsigned int minor)
+{
+	unsigned int has_major = 0, has_minor = 0;
+	struct utsname name;
+
+	uname(&name);
+	sscanf(name.release, "%u.%u", &has_major, &has_minor);
+	return has_major < major || (has_major == major && has_minor < minor);
 }
 
 static inline double dm_now(void)

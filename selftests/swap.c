@@ -98,7 +98,8 @@ TEST_F(state, out_after_return)
 
 /*
  * Pages that are in memory and in swap, where a child needs them still: they stay.
- * When it has gone they move, and give their place in swap back.
+ * When it has gone they move, and give their place in swap back; 6.1 does not take
+ * pages out of the swap cache, and they stay.
  */
 TEST_F(state, swap_cache)
 {
@@ -133,8 +134,9 @@ TEST_F(state, swap_cache)
 	dm_settle();
 	ASSERT_EQ(0, dm_migrate(self->fd, self->mem, self->len,
 				DMIRROR_TARGET_DEVICE, &m));
-	EXPECT_EQ(self->len, m.moved);
-	EXPECT_EQ(0, dm_meminfo("SwapCached"));
+	EXPECT_EQ(self->len, dm_kernel_before(6, 12) ? m.busy : m.moved);
+	EXPECT_EQ(dm_kernel_before(6, 12) ? self->len / 1024 : 0,
+		  dm_meminfo("SwapCached"));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 	munmap(turn, self->page);
 	swap_end();

@@ -15,6 +15,12 @@
 #define MAX_PAGES		(DM_HUGE / 4096)
 
 /* Whether exactly the pages that @want says have the bit */
+/*
+ * 6.1 takes what is dirty for soft-dirty when it has moved to where the CPU maps it:
+ * of coherent memory more pages have the bit than should, and none fewer.
+ */
+static bool more_is_right;
+
 static bool bits_are(const char *mem, size_t len, __u64 bit, const bool *want)
 {
 	size_t n = len / dm_page_size(), i, more = 0, less = 0;
@@ -26,7 +32,7 @@ static bool bits_are(const char *mem, size_t len, __u64 bit, const bool *want)
 		more += entries[i] & bit && !want[i];
 		less += !(entries[i] & bit) && want[i];
 	}
-	if (!more && !less)
+	if ((!more || more_is_right) && !less)
 		return true;
 	fprintf(stderr, "# of %zu pages %zu have the bit and should not, %zu do not and should\n",
 		n, more, less);
@@ -63,6 +69,8 @@ TEST_F(state, soft_dirty)
 	unsigned int way;
 	size_t at;
 
+	more_is_right = dm_kernel_before(6, 12) &&
+		variant->backing.memory_type == DMIRROR_MEMORY_COHERENT;
 	for (way = 0; way < DM_WAYS; way++) {
 		ASSERT_EQ(0, clear_soft_dirty());
 		for (at = 0; at < self->len; at += 4 * self->page)
@@ -89,6 +97,8 @@ TEST_F(state, soft_dirty_cleared_there)
 {
 	bool dirty[MAX_PAGES] = { 0 };
 
+	more_is_right = dm_kernel_before(6, 12) &&
+		variant->backing.memory_type == DMIRROR_MEMORY_COHERENT;
 	dm_poke(self->mem, dm_peek(self->mem));
 	bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
 	if (!any(dirty))
