@@ -103,11 +103,12 @@ static inline size_t dm_page_size(void)
 /* For what a kernel is known not to do: is this one older? */
 static inline bool dm_kernel_before(unsigned int major, unsigned int minor)
 {
-	unsigned int has_major = 0, has_minor = 0;
+	unsigned int has_major, has_minor;
 	struct utsname name;
 
-	uname(&name);
-	sscanf(name.release, "%u.%u", &has_major, &has_minor);
+	if (uname(&name) ||
+	    sscanf(name.release, "%u.%u", &has_major, &has_minor) != 2)
+		return false;
 	return has_major < major || (has_major == major && has_minor < minor);
 }
 
