@@ -45,12 +45,15 @@ struct advice {
 	unsigned long dst[DMIRROR_BLOCK_PAGES];
 };
 
-/* Pages that have been seen to count as this, in bytes. */
+/* Pages that have been seen to count as this, in bytes. Once: folios can grow. */
 static void settle(struct advice *a, unsigned long first, unsigned long nr,
 		   u64 *counter)
 {
-	bitmap_set(a->done, first, nr);
-	*counter += nr * PAGE_SIZE;
+	unsigned long i;
+
+	for (i = first; i < first + nr; i++)
+		if (!__test_and_set_bit(i, a->done))
+			*counter += PAGE_SIZE;
 }
 
 /*
@@ -139,25 +142,58 @@ static int visit(struct advice *a, unsigned long first, unsigned long last)
 	return ret;
 }
 
+/* The device that has, or just had, a page; NULL if none has. */
+static struct dmirror_device *device_of(unsigned long hmm_pfn)
+{
+	if (!(hmm_pfn & HMM_PFN_VALID))
+		return NULL;
+	return dmirror_pfn_device(page_to_pfn(hmm_pfn_to_page(hmm_pfn)));
+}
+
 /* Whether a page is, or just was, where a visit of this device may find it. */
 static bool is_local(const struct advice *a, unsigned long i)
 {
-	struct dmirror_device *dev;
+	struct dmirror_device *dev = device_of(a->pfns[i]);
 
-	if (!(a->pfns[i] & HMM_PFN_VALID))
-		return false;
-	dev = dmirror_pfn_device(page_to_pfn(hmm_pfn_to_page(a->pfns[i])));
 	return dev && dev->owner == a->svm->dev->owner;
 }
 
 /*
  * Whether a page can only be on the way to where it is found. Memory that is
- * needed must not be dropped: of that, a page is looked for until it is found. Of
- * other memory, who misses it has lost nothing.
+ * needed must not be dropped: of that, a page is looked for until it is found, also
+ * if another device has it, where it may be purgeable. Of other memory, who misses
+ * it has lost nothing.
  */
 static bool is_missing(const struct advice *a, unsigned long i)
 {
-	return a->needed && !(a->pfns[i] & (HMM_PFN_VALID | HMM_PFN_ERROR));
+	struct dmirror_device *dev = device_of(a->pfns[i]);
+
+	if (!a->needed)
+		return false;
+	return !(a->pfns[i] & HMM_PFN_VALID) ||
+	       (dev && dev->owner != a->svm->dev->owner);
+}
+
+/*
+ * Whether another device has a page that does not come in: its contents were dropped
+ * there, or are lost. To the owner mm shows it as it is.
+ */
+static bool is_elsewhere(const struct advice *a, unsigned long i)
+{
+	struct dmirror_svm *svm = a->svm;
+	unsigned int index;
+
+	for (index = 0; index < dmirror_device_count(); index++) {
+		struct dmirror_device *dev = dmirror_device_get(index);
+		unsigned long pfn;
+
+		if (dev->owner != svm->dev->owner &&
+		    !dmirror_snapshot(svm, dev, a->start + i * PAGE_SIZE, 1,
+				      &pfn, NULL) &&
+		    device_of(pfn) == dev)
+			return true;
+	}
+	return false;
 }
 
 /* What there is to visit: the first and the last page. False if nothing is. */
@@ -190,9 +226,13 @@ static int bring_in(struct advice *a)
 			continue;
 		ret = dmirror_find_page(a->svm, a->start + i * PAGE_SIZE);
 		if (ret == -EFAULT)
-			settle(a, i, 1, &a->stats->untouched);
-		else if (ret && ret != -ENODATA)
+			settle(a, i, 1, is_elsewhere(a, i) ?
+			       &a->stats->busy : &a->stats->untouched);
+		else if (ret && !dmirror_is_address_error(ret))
 			return ret;
+		else if (!ret && a->pfns[i] & HMM_PFN_VALID)
+			/* Coherent memory, which did not have to come. */
+			settle(a, i, 1, &a->stats->busy);
 	}
 	return 0;
 }

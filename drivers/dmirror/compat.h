@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the driver uses of the newest kernel and 6.1 or 6.12 do not have.
- * Force-included when the driver is built outside of a kernel tree, so that no
- * other file knows about versions.
+ * Force-included where there is this file, so that no other one knows about
+ * versions: in builds outside of a kernel tree, and in trees of those kernels.
  */
 #ifndef DMIRROR_COMPAT_H
 #define DMIRROR_COMPAT_H
@@ -39,6 +39,8 @@ static inline void folio_clear_large_rmappable(struct folio *folio)
 /* Nothing is ever collected, and so nothing is ever migrated, as one folio. */
 #define MIGRATE_PFN_COMPOUND		0UL
 #define MIGRATE_VMA_SELECT_COMPOUND	0UL
+
+#define alloc_pages_bulk(gfp, nr, pages) alloc_pages_bulk_array(gfp, nr, pages)
 
 static inline struct folio *dmirror_vma_alloc_folio(gfp_t gfp, int order,
 						    struct vm_area_struct *vma,

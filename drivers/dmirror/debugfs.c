@@ -13,6 +13,7 @@ static struct dentry *root;
 
 #ifdef CONFIG_FAULT_INJECTION_DEBUG_FS
 static DECLARE_FAULT_ATTR(fail_copy);
+static DECLARE_FAULT_ATTR(lose_race);
 
 /**
  * dmirror_should_fail_copy() - is the copy engine to fail this batch?
@@ -28,15 +29,30 @@ bool dmirror_should_fail_copy(void)
 	return should_fail(&fail_copy, 1);
 }
 
+/**
+ * dmirror_should_lose_race() - is what was just found out to be taken for stale?
+ *
+ * As if the notifier had said so. Set up in /sys/kernel/debug/dmirror/lose_race.
+ *
+ * Context: any.
+ * Return: true if so.
+ */
+bool dmirror_should_lose_race(void)
+{
+	return should_fail(&lose_race, 1);
+}
+
 static void add_fault_injection(void)
 {
 	fault_create_debugfs_attr("fail_copy", root, &fail_copy);
+	fault_create_debugfs_attr("lose_race", root, &lose_race);
 }
 
 /* Else nothing could turn it off for the eviction that is to come. */
 static void stop_fault_injection(void)
 {
 	fail_copy.probability = 0;
+	lose_race.probability = 0;
 }
 #else
 static void add_fault_injection(void) { }

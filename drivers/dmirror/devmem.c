@@ -13,11 +13,13 @@
 #include <linux/bitmap.h>
 #include <linux/ioport.h>
 #include <linux/jiffies.h>
+#include <linux/lockdep.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/numa.h>
 #include <linux/pagemap.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/vmstat.h>
 #include <kunit/visibility.h>
@@ -40,7 +42,7 @@ static struct list_head *block_list(struct dmirror_devmem *devmem,
 
 /*
  * Pages were given out, or came back if there are fewer; some of those that are
- * free may not be used again. Under the lock.
+ * free may not be used again.
  */
 static void block_account(struct dmirror_devmem *devmem,
 			  struct dmirror_block *block, long pages,
@@ -48,6 +50,7 @@ static void block_account(struct dmirror_devmem *devmem,
 {
 	struct list_head *old = block_list(devmem, block), *list;
 
+	lockdep_assert_held(&devmem->lock);
 	block->used += pages;
 	devmem->used += pages;
 	block->withheld += withheld;
@@ -59,13 +62,16 @@ static void block_account(struct dmirror_devmem *devmem,
 		list_move(&block->link, list);
 }
 
-/* Pages of one block; under the lock, since they share words with others. */
+/* Pages of one block, which share words with others. */
 static void mark_purgeable(struct dmirror_devmem *devmem,
 			   struct dmirror_block *block, unsigned long first,
 			   unsigned long nr, bool purgeable)
 {
 	unsigned long i;
 
+	lockdep_assert_held(&devmem->lock);
+	if (!purgeable && !devmem->purgeable)
+		return;
 	for (i = first; i < first + nr; i++) {
 		if (test_bit(i, block->purgeable) == purgeable)
 			continue;
@@ -85,15 +91,25 @@ static unsigned long first_free(const struct dmirror_block *block)
 	return index;
 }
 
+/* How many pages are free from one that is, up to @max. */
+static unsigned int free_run(const struct dmirror_block *block,
+			     unsigned long index, unsigned int max)
+{
+	unsigned long end = min(index + max, DMIRROR_BLOCK_PAGES);
+
+	end = find_next_bit(block->map, end, index);
+	return find_next_bit(block->poisoned, end, index) - index;
+}
+
 /*
- * Take 1 << order pages, whole blocks for large folios; the number of the first
- * in the device's memory, or -1.
+ * Take a whole block for a large folio, or for small ones up to *nr pages that
+ * are next to each other, and set *nr to how many pages were taken. Returns the
+ * number of the first in the device's memory, or -1.
  */
 VISIBLE_IF_KUNIT long dmirror_pages_take(struct dmirror_devmem *devmem,
-					 unsigned int order)
+					 unsigned int order, unsigned int *nr)
 {
 	struct list_head *list = &devmem->empty;
-	unsigned int nr = 1U << order;
 	struct dmirror_block *block;
 	unsigned long index, flags;
 	long page = -1;
@@ -108,15 +124,13 @@ VISIBLE_IF_KUNIT long dmirror_pages_take(struct dmirror_devmem *devmem,
 		goto out;
 
 	index = first_free(block);
-	if (order)
-		bitmap_set(block->map, index, nr);
-	else
-		__set_bit(index, block->map);
+	*nr = order ? 1U << order : free_run(block, index, *nr);
+	bitmap_set(block->map, index, *nr);
 	if (!block->used)
 		block->since = jiffies;
 	if (!list_is_last(&block->lru, &devmem->lru))
 		list_move_tail(&block->lru, &devmem->lru);
-	block_account(devmem, block, nr, 0);
+	block_account(devmem, block, *nr, 0);
 	page = (block - devmem->blocks) * DMIRROR_BLOCK_PAGES + index;
 out:
 	spin_unlock_irqrestore(&devmem->lock, flags);
@@ -135,6 +149,8 @@ static unsigned int withhold(struct dmirror_devmem *devmem,
 	unsigned int withheld = 0;
 	unsigned long i;
 
+	if (!devmem->poisoned && !devmem->no_memory)
+		return 0;
 	for (i = first; i < first + nr; i++) {
 		if (devmem->no_memory)
 			__clear_bit(i, block->poisoned);
@@ -205,18 +221,22 @@ EXPORT_SYMBOL_IF_KUNIT(dmirror_devmem_poison);
  */
 static void forget_flags(struct folio *folio)
 {
-	if (folio_test_clear_mlocked(folio))
+	/* To look first is cheaper than an atomic operation for nothing. */
+	if (folio_test_mlocked(folio) && folio_test_clear_mlocked(folio))
 		mod_zone_page_state(folio_zone(folio), NR_MLOCK,
 				    -(long)folio_nr_pages(folio));
 	if (folio_test_large(folio))
 		folio_clear_large_rmappable(folio);
 	__folio_clear_unevictable(folio);
 	__folio_clear_active(folio);
-	folio_clear_referenced(folio);
-	folio_clear_reclaim(folio);
+	if (folio_test_referenced(folio))
+		folio_clear_referenced(folio);
+	if (folio_test_reclaim(folio))
+		folio_clear_reclaim(folio);
 	__folio_clear_dirty(folio);
 	__folio_clear_swapbacked(folio);
-	folio_clear_workingset(folio);
+	if (folio_test_workingset(folio))
+		folio_clear_workingset(folio);
 }
 
 /*
@@ -271,15 +291,13 @@ static struct dmirror_devmem *page_devmem(const struct page *page)
 }
 
 /**
- * dmirror_page_device() - whose memory a page is
- * @page: any page
+ * dmirror_zone_device() - dmirror_page_device() of a ZONE_DEVICE page
+ * @page: the page
  *
- * Context: the caller knows that the page stays: it holds a reference, or the
- * mirror's lock with a valid notifier sequence.
- * Return: the device, also for its placeholders; NULL if the page is not memory of
- * this driver.
+ * Context: as for dmirror_page_device().
+ * Return: as for dmirror_page_device().
  */
-struct dmirror_device *dmirror_page_device(const struct page *page)
+struct dmirror_device *dmirror_zone_device(const struct page *page)
 {
 	struct dmirror_devmem *devmem;
 
@@ -487,10 +505,47 @@ u64 dmirror_bus_addr(const struct dmirror_device *dev, const struct page *page)
 	       (u64)owner->id << DMIRROR_HW_PEER_SHIFT;
 }
 
+/* The next page of a run, after a new one was taken if that is used up; or -1. */
+static long run_next(struct dmirror_device *dev, struct dmirror_run *run,
+		     unsigned int want)
+{
+	struct dmirror_devmem *devmem = &dev->devmem;
+	long page;
+
+	if (!run->nr) {
+		page = dmirror_pages_take(devmem, 0, &want);
+		if (page < 0)
+			return page;
+		*run = (struct dmirror_run) { .next = page, .nr = want };
+		/* It is all in one block, and that populates a block. */
+		if (dmirror_hw_populate(&dev->hw, PFN_PHYS((u64)page))) {
+			dmirror_devmem_put_run(dev, run);
+			return -1;
+		}
+	}
+	run->nr--;
+	return run->next++;
+}
+
+static long take_block(struct dmirror_device *dev)
+{
+	unsigned int nr;
+	long page = dmirror_pages_take(&dev->devmem, DMIRROR_BLOCK_ORDER, &nr);
+
+	if (page >= 0 && dmirror_hw_populate(&dev->hw, PFN_PHYS((u64)page))) {
+		dmirror_pages_return(&dev->devmem, page, DMIRROR_BLOCK_ORDER);
+		return -1;
+	}
+	return page;
+}
+
 /**
  * dmirror_devmem_alloc() - allocate device memory as the target of a migration
  * @dev: the device
  * @order: 0, or DMIRROR_BLOCK_ORDER for a large folio
+ * @run: pages that were taken together and are the next to be allocated;
+ *	begins as {}, and what is left of it goes to dmirror_devmem_put_run()
+ * @want: how many small pages the caller is going to allocate, at least 1
  *
  * Context: may sleep and reclaim.
  * Return: a folio, locked and with one reference, its contents undefined; NULL
@@ -498,28 +553,34 @@ u64 dmirror_bus_addr(const struct dmirror_device *dev, const struct page *page)
  * migrate_vma_finalize() do that.
  */
 struct folio *dmirror_devmem_alloc(struct dmirror_device *dev,
-				   unsigned int order)
+				   unsigned int order, struct dmirror_run *run,
+				   unsigned int want)
 {
 	struct dmirror_devmem *devmem = &dev->devmem;
 	struct folio *folio;
 	long page;
 
-	page = dmirror_pages_take(devmem, order);
-	if (page < 0)
-		goto full;
-
-	if (dmirror_hw_populate(&dev->hw, PFN_PHYS((u64)page))) {
-		dmirror_pages_return(devmem, page, order);
-		goto full;
+	page = order ? take_block(dev) : run_next(dev, run, want);
+	if (page < 0) {
+		atomic64_inc(&dev->counters.full);
+		return NULL;
 	}
-
 	folio = (struct folio *)pfn_to_page(devmem->first_pfn + page);
 	zone_device_folio_init(folio, &devmem->pagemap, order);
 	return folio;
+}
 
-full:
-	atomic64_inc(&dev->counters.full);
-	return NULL;
+/**
+ * dmirror_devmem_put_run() - give back what is left of a run
+ * @dev: the device
+ * @run: the run; empty afterwards
+ *
+ * Context: any.
+ */
+void dmirror_devmem_put_run(struct dmirror_device *dev, struct dmirror_run *run)
+{
+	for (; run->nr; run->nr--)
+		dmirror_pages_return(&dev->devmem, run->next++, 0);
 }
 
 /**
@@ -529,7 +590,7 @@ full:
  *
  * To take the place of a page whose contents are not needed.
  *
- * Context: any.
+ * Context: may sleep.
  * Return: a folio as of dmirror_devmem_alloc(), marked purgeable; NULL if there is
  * none left.
  */
@@ -537,10 +598,11 @@ struct folio *dmirror_placeholder_alloc(struct dmirror_device *dev,
 					unsigned int order)
 {
 	struct dmirror_devmem *devmem = &dev->placeholders;
+	unsigned int nr = 1;
 	struct folio *folio;
 	long page;
 
-	page = dmirror_pages_take(devmem, order);
+	page = dmirror_pages_take(devmem, order, &nr);
 	if (page < 0)
 		return NULL;
 	folio = (struct folio *)pfn_to_page(devmem->first_pfn + page);
@@ -603,8 +665,9 @@ EXPORT_SYMBOL_IF_KUNIT(dmirror_devmem_touch);
  * @young: set to the time until another block may be evicted, in jiffies; left
  *	alone if there is no other
  *
- * The least recently used block that has been there long enough. Nothing of it
- * is given out until dmirror_devmem_putback().
+ * The least recently used block that has been there long enough. Nothing more of
+ * it is taken until dmirror_devmem_putback(); of a run that was, pages may yet come
+ * into use.
  *
  * Context: any.
  * Return: the number of the block, or -1 if there is none.
@@ -612,18 +675,18 @@ EXPORT_SYMBOL_IF_KUNIT(dmirror_devmem_touch);
 long dmirror_devmem_isolate(struct dmirror_devmem *devmem,
 			    unsigned long residency, unsigned long *young)
 {
-	unsigned long flags, until, wait = 0;
+	unsigned long flags, until, now, wait = 0;
 	struct dmirror_block *block;
 	long found = -1;
 
 	spin_lock_irqsave(&devmem->lock, flags);
+	now = jiffies;
 	list_for_each_entry(block, &devmem->lru, lru) {
 		if (block->evicting)
 			continue;
 		until = block->since + residency;
-		if (time_before(jiffies, until)) {
-			wait = wait ? min(wait, until - jiffies) :
-				      until - jiffies;
+		if (time_before(now, until)) {
+			wait = wait ? min(wait, until - now) : until - now;
 			continue;
 		}
 		block->evicting = true;
@@ -894,8 +957,11 @@ int dmirror_devmem_init(struct dmirror_device *dev)
 	int ret;
 
 	ret = placeholders_init(dev, dmirror_placeholder_size());
-	if (ret)
+	if (ret) {
+		pr_err("dmirror%u: no %llu MiB of addresses for placeholders: error %d\n",
+		       dev->id, dmirror_placeholder_size() / SZ_1M, ret);
 		return ret;
+	}
 	ret = dmirror_blocks_init(devmem, dev->hw.size);
 	if (ret)
 		goto free_placeholders;
@@ -921,6 +987,8 @@ int dmirror_devmem_init(struct dmirror_device *dev)
 free_blocks:
 	dmirror_blocks_free(devmem);
 free_placeholders:
+	pr_err("dmirror%u: no %llu MiB of device memory at %#llx: error %d\n",
+	       dev->id, dev->hw.size / SZ_1M, dev->start, ret);
 	placeholders_fini(dev);
 	return ret;
 }

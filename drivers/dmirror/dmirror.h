@@ -9,10 +9,11 @@
  *	  dmirror_device.evict_lock, by who evicts, holding nothing but the first
  *	mmap_lock of the mirrored process
  *	  folio locks, held by mm between migrate_vma_setup() and _finalize()
+ *	    dmirror_hw_engine.busy, for small copies
  *	    dmirror_svm.lock
- *	      dmirror_hw_engine.busy, for small copies
  *	      the lock of dmirror_svm.chunks, a leaf
- *	dmirror_svm.jobs_lock, then the lock of the hardware's fault buffer
+ *	dmirror_svm.jobs_lock, then those of wait queues and of the workqueue
+ *	the lock of the hardware's fault buffer, and
  *	dmirror_devmem.lock and dmirror_hw_engine.lock, leaves, taken with
  *	interrupts off
  *
@@ -24,10 +25,10 @@
  * lock of its own and from reclaim. So nothing is allocated under it that
  * could reclaim, and nothing under it faults. dmirror_devmem.lock is taken when
  * a device folio is freed, under page table locks and from any context. No
- * lock of the driver is held across a migration, so that a CPU fault on device
- * memory needs none that its waiter could hold. Nor is any held where a chunk
+ * lock of the driver but evict_lock is held across a migration, so that a CPU fault
+ * on device memory needs none that its waiter could hold. Nor is any held where a chunk
  * is made or removed: the one may take mmap_lock, the other waits for
- * invalidations. svm.c teaches lockdep this.
+ * invalidations. svm.c teaches lockdep this when the module is loaded.
  *
  * Who unplugs a device waits, with plug_lock held, for those who have entered
  * it. So who has entered takes neither that nor anything that it is taken under.
@@ -168,6 +169,16 @@ struct dmirror_devmem {
 };
 
 /**
+ * struct dmirror_run - small pages of a device that are allocated together
+ * @next: number of the next one in the device's memory
+ * @nr: how many are left
+ */
+struct dmirror_run {
+	unsigned long next;
+	unsigned int nr;
+};
+
+/**
  * struct dmirror_device - one device
  * @id: the number in the names of its nodes
  * @type: kind of memory
@@ -296,7 +307,7 @@ struct dmirror_svm {
 	struct dmirror_pt pt;
 	struct list_head claims;
 	struct maple_tree preferred;
-	/* Protects what follows up to @last_job; a leaf. */
+	/* Protects what follows up to @last_job. */
 	spinlock_t jobs_lock;
 	struct list_head faults;
 	struct work_struct fault_work;
@@ -363,8 +374,8 @@ struct dmirror_advice_stats {
  * @claimed: somebody waits for it and will get it, protected by the mirror's
  *	jobs_lock
  * @faults: how many times its memory was not mapped
- * @last_fault: where it was that last
- * @migrations: how often memory was migrated for that fault
+ * @last_done: how far it was when memory was migrated for it
+ * @migrations: how often that was, at this point
  * @eventfd: to signal, or NULL
  * @done: that it is complete
  * @ret: what came of it
@@ -379,7 +390,7 @@ struct dmirror_job {
 	u64 id;
 	bool claimed;
 	u64 faults;
-	u64 last_fault;
+	u64 last_done;
 	unsigned int migrations;
 	struct eventfd_ctx *eventfd;
 	struct completion done;
@@ -460,7 +471,7 @@ void dmirror_device_exit(struct dmirror_device *dev);
 bool dmirror_device_closed(struct dmirror_device *dev);
 
 /* svm.c */
-void dmirror_svm_teach_lockdep(void);
+void dmirror_svm_teach_lockdep(struct dmirror_device *dev);
 struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev);
 void dmirror_svm_destroy(struct dmirror_svm *svm);
 int dmirror_svm_enter(struct dmirror_svm *svm);
@@ -495,6 +506,7 @@ int dmirror_job_submit(struct dmirror_svm *svm,
 struct dmirror_job *dmirror_job_wait(struct dmirror_svm *svm, u64 id,
 				     bool poll);
 void dmirror_job_finish(struct dmirror_svm *svm, struct dmirror_job *job);
+void dmirror_job_forget(struct dmirror_svm *svm, u64 id);
 void dmirror_jobs_stop(struct dmirror_svm *svm);
 void dmirror_jobs_cancel(struct dmirror_svm *svm);
 
@@ -531,7 +543,9 @@ int dmirror_atomic(struct dmirror_svm *svm, struct dmirror_hw_job *job,
 int dmirror_devmem_init(struct dmirror_device *dev);
 void dmirror_devmem_fini(struct dmirror_device *dev);
 struct folio *dmirror_devmem_alloc(struct dmirror_device *dev,
-				   unsigned int order);
+				   unsigned int order, struct dmirror_run *run,
+				   unsigned int want);
+void dmirror_devmem_put_run(struct dmirror_device *dev, struct dmirror_run *run);
 struct folio *dmirror_placeholder_alloc(struct dmirror_device *dev,
 					unsigned int order);
 unsigned long dmirror_devmem_used_pfns(struct dmirror_devmem *devmem,
@@ -547,7 +561,23 @@ bool dmirror_devmem_refaulted(struct dmirror_devmem *devmem, unsigned long pfn);
 void dmirror_devmem_close(struct dmirror_device *dev);
 void dmirror_devmem_open(struct dmirror_device *dev);
 bool dmirror_devmem_fail_once(struct dmirror_devmem *devmem);
-struct dmirror_device *dmirror_page_device(const struct page *page);
+struct dmirror_device *dmirror_zone_device(const struct page *page);
+
+/**
+ * dmirror_page_device() - whose memory a page is
+ * @page: any page
+ *
+ * Context: the caller knows that the page stays: it holds a reference, or the
+ * mirror's lock with a valid notifier sequence.
+ * Return: the device, also for its placeholders; NULL if the page is not memory of
+ * this driver.
+ */
+static inline struct dmirror_device *
+dmirror_page_device(const struct page *page)
+{
+	return is_zone_device_page(page) ? dmirror_zone_device(page) : NULL;
+}
+
 struct dmirror_device *dmirror_pfn_device(unsigned long pfn);
 bool dmirror_devmem_poison(struct dmirror_devmem *devmem, unsigned long page);
 void dmirror_page_set_poisoned(const struct page *page);
@@ -561,7 +591,8 @@ u64 dmirror_bus_addr(const struct dmirror_device *dev, const struct page *page);
 #if IS_ENABLED(CONFIG_KUNIT)
 int dmirror_blocks_init(struct dmirror_devmem *devmem, u64 size);
 void dmirror_blocks_free(struct dmirror_devmem *devmem);
-long dmirror_pages_take(struct dmirror_devmem *devmem, unsigned int order);
+long dmirror_pages_take(struct dmirror_devmem *devmem, unsigned int order,
+			unsigned int *nr);
 void dmirror_pages_return(struct dmirror_devmem *devmem, unsigned long page,
 			  unsigned int order);
 #endif
@@ -571,8 +602,10 @@ void dmirror_debugfs_init(void);
 void dmirror_debugfs_exit(void);
 #ifdef CONFIG_FAULT_INJECTION_DEBUG_FS
 bool dmirror_should_fail_copy(void);
+bool dmirror_should_lose_race(void);
 #else
 static inline bool dmirror_should_fail_copy(void) { return false; }
+static inline bool dmirror_should_lose_race(void) { return false; }
 #endif
 
 #endif /* DMIRROR_H */

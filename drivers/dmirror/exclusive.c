@@ -50,7 +50,7 @@ static int claim_page(struct dmirror_svm *svm, struct dmirror_chunk *chunk,
 	list_del(&claim.link);
 	if (!IS_ERR(page) && dmirror_page_device(page)) {
 		ret = -EOPNOTSUPP;
-	} else if (!IS_ERR(page) && !claim.lost) {
+	} else if (!IS_ERR(page) && !claim.lost && !dmirror_should_lose_race()) {
 		dmirror_chunk_keep(chunk);
 		ret = dmirror_pt_map(&svm->pt, addr, 0,
 				     PFN_PHYS((u64)page_to_pfn(page)) |
@@ -110,9 +110,9 @@ static int bring_back(struct dmirror_svm *svm, u64 addr)
  *
  * Context: may sleep and take mmap_lock; the caller holds a reference on the
  * users of svm->mm.
- * Return: 0; -EFAULT or -EPERM as dmirror_fault_range(); -EBUSY if the page
- * cannot be had, as for a part of a huge page that is mapped by PTEs on
- * kernels before 6.15; -EBUSY, on newer kernels -EOPNOTSUPP, if it is not
+ * Return: 0; -EFAULT, -EPERM, -ENODATA or -EHWPOISON as dmirror_fault_range();
+ * -EBUSY if the page cannot be had, as for a part of a huge page that is mapped by
+ * PTEs on kernels before 6.15; -EBUSY, on newer kernels -EOPNOTSUPP, if it is not
  * anonymous; -EOPNOTSUPP if it is in the coherent memory of another device;
  * -ENOMEM; -EINTR on a fatal signal.
  */
@@ -132,7 +132,7 @@ int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 					  &fault_addr);
 		if (ret)
 			break;
-		ret = dmirror_pt_stash_fill(&stash, GFP_KERNEL_ACCOUNT);
+		ret = dmirror_pt_stash_fill(&stash, 0, GFP_KERNEL_ACCOUNT);
 		if (ret)
 			break;
 		ret = try_exclusive(svm, addr, &stash);
@@ -194,8 +194,8 @@ static bool is_local(struct dmirror_svm *svm, u64 addr)
  *
  * Context: may sleep and take mmap_lock; the caller holds a reference on the
  * users of svm->mm.
- * Return: 0, -EFAULT, -EPERM, -ENOMEM or -EINTR as dmirror_exclusive_page(),
- * with job->fault_addr set.
+ * Return: 0, -EFAULT, -EPERM, -ENODATA, -EHWPOISON, -ENOMEM or -EINTR as
+ * dmirror_exclusive_page(), with job->fault_addr set.
  */
 int dmirror_atomic(struct dmirror_svm *svm, struct dmirror_hw_job *job,
 		   u32 *flags)

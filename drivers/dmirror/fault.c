@@ -28,8 +28,8 @@
 #include "trace.h"
 
 /*
- * How often a job's fault at one address may bring the memory to the device:
- * after that it is used where it is, or two that want it would take it from
+ * How often the faults of a job that does not get on may bring memory to the
+ * device: after that it is used where it is, or two that want it would take it from
  * each other for ever.
  */
 #define FAULT_MIGRATIONS_MAX	2
@@ -148,7 +148,8 @@ static int range_try_lock(struct dmirror_svm *svm, struct hmm_range *range,
 	fix_first_block(range);
 
 	down_write(&svm->lock);
-	if (mmu_interval_read_retry(range->notifier, range->notifier_seq)) {
+	if (mmu_interval_read_retry(range->notifier, range->notifier_seq) ||
+	    dmirror_should_lose_race()) {
 		up_write(&svm->lock);
 		return -EAGAIN;
 	}
@@ -284,6 +285,22 @@ static int map_batch(struct dmirror_svm *svm, const struct hmm_range *range,
 	return 0;
 }
 
+/* One turn of fault_batch(): -EAGAIN if there are fewer tables than there were. */
+static int try_fault(struct dmirror_svm *svm, struct hmm_range *range,
+		     struct dmirror_pt_stash *stash, unsigned int spare)
+{
+	int ret = dmirror_pt_stash_fill(stash, spare, GFP_KERNEL_ACCOUNT);
+
+	if (!ret)
+		ret = range_acquire(svm, range);
+	if (ret)
+		return ret;
+	dmirror_chunk_keep(range_chunk(range));
+	ret = map_batch(svm, range, stash);
+	range_release(svm, range);
+	return ret;
+}
+
 static int fault_batch(struct dmirror_svm *svm, unsigned long *pfns,
 		       struct dmirror_pt_stash *stash, u64 start, u64 end,
 		       bool write)
@@ -298,16 +315,10 @@ static int fault_batch(struct dmirror_svm *svm, unsigned long *pfns,
 	};
 	int ret;
 
-	ret = dmirror_pt_stash_fill(stash, GFP_KERNEL_ACCOUNT);
-	if (ret)
-		return ret;
-
-	ret = range_acquire(svm, &range);
-	if (!ret) {
-		dmirror_chunk_keep(range_chunk(&range));
-		ret = map_batch(svm, &range, stash);
-		range_release(svm, &range);
-	}
+	ret = try_fault(svm, &range, stash, dmirror_pt_spare(&svm->pt));
+	/* Another fault of the mirror has used what it had to spare. */
+	if (ret == -EAGAIN)
+		ret = try_fault(svm, &range, stash, 0);
 	atomic64_inc(&svm->dev->counters.device_faults);
 	atomic64_inc(&svm->nr_faults);
 	trace_dmirror_fault(svm->dev->id, start, (end - start) >> PAGE_SHIFT,
@@ -329,9 +340,9 @@ static int fault_batch(struct dmirror_svm *svm, unsigned long *pfns,
  * Context: may sleep and take mmap_lock; the caller holds a reference on the
  * users of svm->mm.
  * Return: 0; -EFAULT where nothing is mapped or nothing may be read; -EPERM
- * where nothing may be written; -ENODATA where the contents were dropped; -ENOMEM;
- * -EINTR on a fatal signal. A page that mm cannot bring back from the device to
- * break a copy-on-write is -EFAULT.
+ * where nothing may be written; -ENODATA where the contents were dropped; -EHWPOISON
+ * where a memory error has hit them; -ENOMEM; -EINTR on a fatal signal. A page
+ * that mm cannot bring back from the device to break a copy-on-write is -EFAULT.
  */
 int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
 			u64 *fault_addr)
@@ -530,9 +541,10 @@ static u64 migrate_for(struct dmirror_svm *svm, struct dmirror_job *job, u64 end
 
 	start = max(start, ALIGN_DOWN(addr, window));
 	stop = min(stop, ALIGN_DOWN(addr, window) + window);
-	if (addr != job->last_fault)
+	/* Not by address: the two operands of a copy can take each other's place. */
+	if (job->hw.done != job->last_done)
 		job->migrations = 0;
-	job->last_fault = addr;
+	job->last_done = job->hw.done;
 	if (job->migrations++ < FAULT_MIGRATIONS_MAX)
 		dmirror_migrate_window(svm, addr, start, stop);
 	return min(end, stop);
@@ -653,6 +665,39 @@ void dmirror_serve_faults(struct work_struct *work)
 		mmput(svm->mm);
 }
 
+static struct dmirror_svm *faulting_svm(struct dmirror_hw_job *hw)
+{
+	return container_of(hw, struct dmirror_job, hw)->svm;
+}
+
+/* As many faults as the buffer holds: it may fill up as fast as it is emptied. */
+static bool take_faults(struct dmirror_device *dev, struct list_head *faults)
+{
+	unsigned int left = dev->hw.faults.size;
+	struct dmirror_hw_job *hw;
+
+	while (left-- && (hw = dmirror_hw_next_fault(&dev->hw)))
+		list_add_tail(&hw->fault_link, faults);
+	return !list_empty(faults);
+}
+
+/* Give the mirror that the first fault is of all of its faults at once. */
+static void hand_over(struct dmirror_device *dev, struct list_head *faults)
+{
+	struct dmirror_hw_job *hw, *next;
+	struct dmirror_svm *svm;
+
+	hw = list_first_entry(faults, struct dmirror_hw_job, fault_link);
+	svm = faulting_svm(hw);
+	spin_lock(&svm->jobs_lock);
+	list_for_each_entry_safe(hw, next, faults, fault_link)
+		if (faulting_svm(hw) == svm)
+			list_move_tail(&hw->fault_link, &svm->faults);
+	/* Under the lock: with its jobs gone the mirror may go as well. */
+	queue_work(dev->workers, &svm->fault_work);
+	spin_unlock(&svm->jobs_lock);
+}
+
 /**
  * dmirror_fault_work() - empty a device's fault buffer
  * @work: of the device
@@ -663,17 +708,11 @@ void dmirror_fault_work(struct work_struct *work)
 {
 	struct dmirror_device *dev = container_of(work, struct dmirror_device,
 						  fault_work);
-	struct dmirror_hw_job *hw;
-	struct dmirror_svm *svm;
+	LIST_HEAD(faults);
 
-	while ((hw = dmirror_hw_next_fault(&dev->hw))) {
-		svm = container_of(hw, struct dmirror_job, hw)->svm;
-		spin_lock(&svm->jobs_lock);
-		list_add_tail(&hw->fault_link, &svm->faults);
-		/* Under the lock: with the job gone the mirror may go as well. */
-		queue_work(dev->workers, &svm->fault_work);
-		spin_unlock(&svm->jobs_lock);
-	}
+	while (take_faults(dev, &faults))
+		while (!list_empty(&faults))
+			hand_over(dev, &faults);
 }
 
 /**

@@ -11,9 +11,10 @@
 #include <linux/dma-fence.h>
 #include <linux/fault-inject.h>
 #include <linux/highmem.h>
-#include <linux/ktime.h>
+#include <linux/lockdep.h>
 #include <linux/mempool.h>
 #include <linux/minmax.h>
+#include <linux/sched/clock.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -331,7 +332,7 @@ static void copy_job_run(struct copy_job *job)
 {
 	struct dmirror_hw_engine *engine = job->engine;
 	bool cookie = dma_fence_begin_signalling();
-	u64 since = ktime_get_ns(), ns;
+	u64 since = local_clock(), ns;
 	unsigned long flags;
 	unsigned int i;
 	int error = 0;
@@ -340,7 +341,7 @@ static void copy_job_run(struct copy_job *job)
 		error = -EIO;
 	for (i = 0; i < job->nr && !error; i++)
 		copy_segment(engine->hw, &job->segments[i]);
-	ns = ktime_get_ns() - since;
+	ns = local_clock() - since;
 
 	spin_lock_irqsave(&engine->lock, flags);
 	trace_dmirror_copy(engine->hw->id, engine - engine->hw->engines,
@@ -629,6 +630,8 @@ int dmirror_hw_run(struct dmirror_hw *hw, const struct dmirror_pt *pt,
 {
 	u64 stop = min_t(u64, job->len, job->done + RUN_QUANTUM);
 
+	if (job->pt_lock)
+		lockdep_assert_held(job->pt_lock);
 	job->user_fault = false;
 	while (job->done < stop) {
 		size_t len = run_step(hw, pt, job);

@@ -474,7 +474,8 @@ struct snapshot_batch {
 
 /*
  * mm tells private pages from holes only to their owner: ask as each of the
- * other devices about the pages that still look like holes.
+ * other devices about the pages that still look like holes. A coherent device has
+ * such pages too, as placeholders.
  */
 static int find_remote(struct dmirror_svm *svm, u64 start, unsigned long nr,
 		       struct snapshot_batch *batch)
@@ -486,7 +487,7 @@ static int find_remote(struct dmirror_svm *svm, u64 start, unsigned long nr,
 
 	for (index = 0; index < dmirror_device_count(); index++) {
 		dev = dmirror_device_get(index);
-		if (dev == svm->dev || dev->type != DMIRROR_MEMORY_PRIVATE)
+		if (dev == svm->dev)
 			continue;
 
 		for (i = 0; i < nr; i++)
@@ -647,9 +648,11 @@ static long dmirror_ioctl(struct file *file, unsigned int cmd,
 	ret = current->mm == svm->mm ? dispatch(svm, entry, &arg) : -EXDEV;
 	mmput(svm->mm);
 
-	if (copy_to_user(user, &arg, min(size, _IOC_SIZE(entry->cmd))))
-		return -EFAULT;
-	return ret;
+	if (!copy_to_user(user, &arg, min(size, _IOC_SIZE(entry->cmd))))
+		return ret;
+	if (entry->func == ioctl_submit && !ret)
+		dmirror_job_forget(svm, arg.submit.job);
+	return -EFAULT;
 }
 
 static int dmirror_open(struct inode *inode, struct file *file)

@@ -9,6 +9,7 @@
  */
 #include <linux/completion.h>
 #include <linux/eventfd.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -147,12 +148,18 @@ static void migrate_work(struct work_struct *work)
 	struct dmirror_job *job = container_of(work, struct dmirror_job,
 					       hw.work);
 	struct dmirror_svm *svm = job->svm;
+	struct mem_cgroup *memcg, *old;
 	int ret = -ESRCH;
 
 	if (mmget_not_zero(svm->mm)) {
+		/* What it takes is the program's, not the worker's. */
+		memcg = get_mem_cgroup_from_mm(svm->mm);
+		old = set_active_memcg(memcg);
 		ret = dmirror_migrate_range(svm, job->target, job->hw.addr,
 					    job->hw.addr + job->hw.len,
 					    &job->stats);
+		set_active_memcg(old);
+		mem_cgroup_put(memcg);
 		mmput(svm->mm);
 	}
 	job->hw.fault_addr = job->stats.fault_addr;
@@ -270,6 +277,29 @@ struct dmirror_job *dmirror_job_wait(struct dmirror_svm *svm, u64 id, bool poll)
 void dmirror_job_finish(struct dmirror_svm *svm, struct dmirror_job *job)
 {
 	job_remove(svm, job);
+}
+
+/**
+ * dmirror_job_forget() - end a job of which nobody has learnt the number
+ * @svm: the mirror
+ * @id: number of the job
+ *
+ * So that it is not one of those that a file may have, until the file is closed.
+ *
+ * Context: may sleep, until the job is complete, or there is a fatal signal.
+ */
+void dmirror_job_forget(struct dmirror_svm *svm, u64 id)
+{
+	struct dmirror_job *job = job_claim(svm, id, false);
+
+	if (IS_ERR(job))
+		return;
+	if (!job->target)
+		dmirror_hw_cancel(&job->hw);
+	if (wait_for_completion_killable(&job->done))
+		job_unclaim(svm, job);
+	else
+		job_remove(svm, job);
 }
 
 /**

@@ -32,27 +32,27 @@ MODULE_PARM_DESC(private_devices,
 static unsigned long private_size = 512;
 module_param(private_size, ulong, 0444);
 MODULE_PARM_DESC(private_size,
-		 "Memory of each private device in MiB, a multiple of 2 (default 512)");
+		 "Memory of each private device in MiB, a multiple of 2 up to 524288 (default 512)");
 
 static unsigned long spm_addr_dev0;
 module_param(spm_addr_dev0, ulong, 0444);
 MODULE_PARM_DESC(spm_addr_dev0,
-		 "Physical address of the first coherent device's memory; give both or none");
+		 "Physical address of the first coherent device's memory, a multiple of 2 MiB; give both or none");
 
 static unsigned long spm_addr_dev1;
 module_param(spm_addr_dev1, ulong, 0444);
 MODULE_PARM_DESC(spm_addr_dev1,
-		 "Physical address of the second coherent device's memory; give both or none");
+		 "Physical address of the second coherent device's memory, a multiple of 2 MiB; give both or none");
 
 static unsigned long spm_size = 256;
 module_param(spm_size, ulong, 0444);
 MODULE_PARM_DESC(spm_size,
-		 "Memory of each coherent device in MiB, a multiple of 2 (default 256)");
+		 "Memory of each coherent device in MiB, a multiple of 2 up to 524288 (default 256)");
 
 static unsigned long placeholder_size = 128;
 module_param(placeholder_size, ulong, 0444);
 MODULE_PARM_DESC(placeholder_size,
-		 "How much purgeable memory of each device can be dropped and not yet unmapped, in MiB, a multiple of 2, or 0 for none (default 128)");
+		 "How much purgeable memory of each device can be dropped and not yet unmapped, in MiB, a multiple of 2 up to 524288, or 0 for none (default 128)");
 
 static bool hmm_abi = true;
 module_param(hmm_abi, bool, 0444);
@@ -396,10 +396,10 @@ static int __init dmirror_init(void)
 	if (ret)
 		return ret;
 
-	dmirror_svm_teach_lockdep();
 	ret = add_devices();
 	if (ret)
 		goto remove_devices;
+	dmirror_svm_teach_lockdep(devices[0]);
 	ret = add_nodes();
 	if (ret)
 		goto remove_devices;

@@ -30,6 +30,7 @@
 #include <linux/hugetlb_inline.h>
 #include <linux/ktime.h>
 #include <linux/memcontrol.h>
+#include <linux/mempolicy.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -57,6 +58,9 @@
 
 /* Less than this is not worth another engine. */
 #define COPY_SHARE_MIN		SZ_256K
+
+/* How many pages of system memory are had at a time. */
+#define BULK_PAGES	16
 
 /* A CPU fault on up to so many pages allocates nothing but those pages. */
 #define FAULT_PAGES_SMALL	16
@@ -98,6 +102,11 @@ enum phase {
  * @segments: what to copy
  * @first_pages: for each segment, the index of the page that it begins with
  * @nr_segments: how many
+ * @to_place: how many pages may still need a destination
+ * @bulk: pages of system memory to place, @nr_bulk of them
+ * @nr_bulk: how many are left
+ * @run: pages of the device to place
+ * @drops: some of the destinations are placeholders
  * @purge: drop what is purgeable, and move nothing else
  * @poison: have placeholders stand for poisoned pages, and move nothing else
  * @unloading: the device goes away, with its placeholders
@@ -105,8 +114,8 @@ enum phase {
  * @full: an allocation failed for want of memory
  * @entries: entries of args.src that moved
  * @anon: the mapping is of anonymous memory
- * @ns: time spent in each phase
- * @since: when the phase began
+ * @ns: time spent in each phase, if somebody wants to know
+ * @since: when the phase began, 0 if nobody does
  */
 struct migration {
 	struct migrate_vma args;
@@ -118,6 +127,11 @@ struct migration {
 	struct dmirror_hw_segment *segments;
 	u16 *first_pages;
 	unsigned int nr_segments;
+	unsigned long to_place;
+	struct page *bulk[BULK_PAGES];
+	unsigned int nr_bulk;
+	struct dmirror_run run;
+	bool drops;
 	bool purge;
 	bool poison;
 	bool unloading;
@@ -159,6 +173,12 @@ static struct dmirror_batch *batch_alloc(unsigned long npages, gfp_t gfp)
 	return batch;
 }
 
+/* Who traces migrations sees the times of their phases. */
+static u64 phase_begin(void)
+{
+	return trace_dmirror_migrate_enabled() ? ktime_get_ns() : 0;
+}
+
 static void migration_init(struct migration *m, struct dmirror_device *dev,
 			   enum dmirror_target target,
 			   struct dmirror_batch *batch)
@@ -171,14 +191,17 @@ static void migration_init(struct migration *m, struct dmirror_device *dev,
 		.fates		= batch->fates,
 		.segments	= batch->segments,
 		.first_pages	= batch->first_pages,
-		.since		= ktime_get_ns(),
+		.since		= phase_begin(),
 	};
 }
 
 static void phase_done(struct migration *m, enum phase phase)
 {
-	u64 now = ktime_get_ns();
+	u64 now;
 
+	if (!m->since)
+		return;
+	now = ktime_get_ns();
 	m->ns[phase] = now - m->since;
 	m->since = now;
 }
@@ -275,14 +298,55 @@ static void add_folio(struct migration *m, unsigned long i, struct page *dst,
 			 PAGE_SIZE);
 }
 
+/* Whether nobody has said which node memory is to come from. */
+static bool default_policy(const struct vm_area_struct *vma)
+{
+#ifdef CONFIG_NUMA
+	if (current->mempolicy)
+		return false;
+#endif
+	return !vma || !vma_policy(vma);
+}
+
+/*
+ * A page of those that were had at once, or NULL. That costs a part of what each
+ * by itself does, but a policy would have a say in each. What is not at hand is
+ * for the caller to wait for.
+ */
+static struct page *alloc_bulk(struct migration *m)
+{
+	const gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_DIRECT_RECLAIM) |
+			  __GFP_NOWARN;
+	unsigned long want = min(m->to_place, BULK_PAGES);
+	struct page *page;
+
+	if (!m->nr_bulk && want > 1 && default_policy(m->args.vma))
+		m->nr_bulk = alloc_pages_bulk(gfp, want, m->bulk);
+	if (!m->nr_bulk)
+		return NULL;
+	page = m->bulk[--m->nr_bulk];
+	/* What is not NULL would be taken for a page that is there already. */
+	m->bulk[m->nr_bulk] = NULL;
+	return page;
+}
+
+static void free_bulk(struct migration *m)
+{
+	while (m->nr_bulk)
+		put_page(alloc_bulk(m));
+}
+
 /* A locked folio in system memory. The faulting CPU's policy says which node. */
-static struct folio *alloc_system(const struct migration *m, unsigned long i,
+static struct folio *alloc_system(struct migration *m, unsigned long i,
 				  unsigned int order)
 {
 	gfp_t gfp = order ? GFP_TRANSHUGE : GFP_HIGHUSER_MOVABLE;
+	struct page *page = order ? NULL : alloc_bulk(m);
 	struct folio *folio;
 
-	if (m->args.vma)
+	if (page)
+		folio = page_folio(page);
+	else if (m->args.vma)
 		folio = vma_alloc_folio(gfp, order, m->args.vma,
 					m->args.start + i * PAGE_SIZE);
 	else
@@ -316,6 +380,7 @@ static bool place_nothing(struct migration *m, unsigned long i,
 	}
 	if (!m->purge)
 		dmirror_page_set_poisoned(folio_page(folio, 0));
+	m->drops = true;
 	m->args.dst[i] = migrate_pfn(folio_pfn(folio)) |
 			 (order ? MIGRATE_PFN_COMPOUND : 0);
 	return true;
@@ -330,13 +395,15 @@ static bool place(struct migration *m, unsigned long head, unsigned long i,
 	if (dmirror_devmem_fail_once(&m->dev->devmem))
 		return false;
 	if (m->target == DMIRROR_TARGET_DEVICE)
-		folio = dmirror_devmem_alloc(m->dev, order);
+		folio = dmirror_devmem_alloc(m->dev, order, &m->run,
+					     max(m->to_place, 1UL));
 	else
 		folio = alloc_system(m, i, order);
 	if (!folio) {
 		m->full = true;
 		return false;
 	}
+	m->to_place -= min(m->to_place, 1UL << order);
 
 	m->args.dst[i] = migrate_pfn(folio_pfn(folio)) |
 			 (order ? MIGRATE_PFN_COMPOUND : 0);
@@ -443,6 +510,7 @@ static void migration_plan(struct migration *m)
 	unsigned long i, nr;
 
 	memset(m->args.dst, 0, m->npages * sizeof(*m->args.dst));
+	m->to_place = m->args.vma ? m->args.cpages : m->npages;
 	for (i = 0; i < m->npages; i += nr) {
 		enum fate fate = FATE_LEFT;
 
@@ -472,6 +540,8 @@ static void migration_plan(struct migration *m)
 				place_hole(m, i);
 		}
 	}
+	free_bulk(m);
+	dmirror_devmem_put_run(m->dev, &m->run);
 }
 
 /* Where the part of the batch ends that one engine gets; first is where. */
@@ -502,6 +572,8 @@ static bool copy_failed(struct migration *m, unsigned int first,
 	atomic64_inc(&m->dev->counters.copy_errors);
 	if (m->args.src[0] & MIGRATE_PFN_COMPOUND) {
 		unplace(m, 0, m->npages, FATE_FAILED);
+		/* Also where there was one small page for it, see place_split(). */
+		set_fate(m, 0, m->npages, FATE_FAILED);
 		return false;
 	}
 	unplace(m, segment_page(m, first), segment_page(m, end), FATE_FAILED);
@@ -557,6 +629,28 @@ static void migration_copy(struct migration *m)
 			break;
 }
 
+/* An error since place(): what is still whole is not to go there. */
+static void withdraw_bad_memory(struct migration *m)
+{
+	unsigned long i, nr;
+
+	for (i = 0; i < m->npages; i += nr) {
+		struct page *dst = migrate_pfn_to_page(m->args.dst[i]);
+
+		nr = entry_pages(m->args.dst[i]);
+		if (!dst || !dmirror_page_device(dst) ||
+		    dmirror_page_is_placeholder(dst) ||
+		    dmirror_pages_check(dst, nr) != -EHWPOISON)
+			continue;
+		/* A large hole takes all of its small pages, or none. */
+		if (m->args.src[0] & MIGRATE_PFN_COMPOUND) {
+			unplace(m, 0, m->npages, FATE_FAILED);
+			return;
+		}
+		unplace(m, i, i + 1, FATE_FAILED);
+	}
+}
+
 /*
  * Errors since screen(): what was copied is not what the page held. Not where a
  * small page is given for a large folio on purpose, see place_split().
@@ -586,7 +680,8 @@ static void settle_moved(struct migration *m, unsigned long i, unsigned long nr)
 	struct page *dst = migrate_pfn_to_page(m->args.dst[i]);
 	unsigned long j;
 
-	if (dmirror_page_device(dst) && dmirror_page_is_placeholder(dst)) {
+	if (m->drops && dmirror_page_device(dst) &&
+	    dmirror_page_is_placeholder(dst)) {
 		set_fate(m, i, nr, FATE_DROPPED);
 		return;
 	}
@@ -710,8 +805,11 @@ static void migration_run(struct migration *m)
 	migration_plan(m);
 	phase_done(m, PHASE_ALLOC);
 	migration_copy(m);
-	if (READ_ONCE(m->dev->devmem.poisoned))
+	/* On an interconnect the source can be another device. */
+	if (READ_ONCE(m->dev->devmem.poisoned) || m->dev->hw.link) {
+		withdraw_bad_memory(m);
 		withdraw_poisoned(m);
+	}
 	if (files)
 		memalloc_nofs_restore(nofs);
 	phase_done(m, PHASE_COPY);
@@ -849,11 +947,7 @@ static void add_stats(struct dmirror_migrate_stats *stats,
 	stats->entries += m->entries;
 }
 
-/*
- * migrate_vma_setup() has nothing to do with these. To memory that KSM may merge
- * it would do too much: one page stands for several there, 6.12 leaves migration
- * entries behind, and ksmd reads what it has merged wherever that is.
- */
+/* migrate_vma_setup() has nothing to do with these. */
 static bool vma_refused(struct vm_area_struct *vma)
 {
 	return is_vm_hugetlb_page(vma) || vma->vm_flags & VM_SPECIAL ||
@@ -883,6 +977,11 @@ static int migrate_attempt(struct dmirror_svm *svm, struct migration *m,
 	}
 	*end = min_t(u64, *end, vma->vm_end);
 
+	/*
+	 * To memory that KSM may merge it would do too much: one page stands for
+	 * several there, 6.12 leaves migration entries behind, and ksmd reads what
+	 * it has merged wherever that is.
+	 */
 	if (vma_refused(vma) || vma->vm_flags & VM_SHARED ||
 	    (vma->vm_flags & VM_MERGEABLE &&
 	     m->target != DMIRROR_TARGET_SYSTEM)) {
@@ -1156,7 +1255,7 @@ static vm_fault_t fault_small(struct vm_fault *vmf, struct dmirror_device *dev,
 		.fates		= fates,
 		.segments	= segments,
 		.first_pages	= first_pages,
-		.since		= ktime_get_ns(),
+		.since		= phase_begin(),
 	};
 
 	return fault_range(vmf, &m, start, end);

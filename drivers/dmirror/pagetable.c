@@ -4,8 +4,9 @@
  *
  * A radix tree of page-sized tables, as the MMU of a device walks it. An entry
  * of the lowest level maps a page, one of the next level may map a block; all
- * others point to a table. A table that has become empty is freed at once, so
- * the memory used is bounded by what is mapped.
+ * others point to a table. A table that has become empty is taken out at once,
+ * so the memory used is bounded by what is mapped: it is freed, but for as many
+ * as the next page to be mapped may need, which an empty table is ready for.
  *
  * Nothing here allocates except dmirror_pt_stash_fill(), and nothing here
  * sleeps except that: the notifier calls dmirror_pt_unmap() in places where it
@@ -54,8 +55,22 @@ static unsigned int level_index(u64 addr, unsigned int level)
 }
 
 /**
+ * dmirror_pt_spare() - how many tables does a page table have to spare?
+ * @pt: the page table
+ *
+ * Context: any. Without the mirror's lock the answer may be old when it arrives.
+ * Return: the number.
+ */
+unsigned int dmirror_pt_spare(const struct dmirror_pt *pt)
+{
+	return READ_ONCE(pt->spare.nr);
+}
+EXPORT_SYMBOL_IF_KUNIT(dmirror_pt_spare);
+
+/**
  * dmirror_pt_stash_fill() - set tables aside for the next dmirror_pt_map()
  * @stash: the stash to fill up
+ * @spare: how many tables the page table itself is expected to have to spare
  * @gfp: how to allocate
  *
  * Call it before taking the mirror's lock, then map any number of addresses
@@ -64,9 +79,10 @@ static unsigned int level_index(u64 addr, unsigned int level)
  * Context: may sleep if @gfp allows that.
  * Return: 0, or -ENOMEM.
  */
-int dmirror_pt_stash_fill(struct dmirror_pt_stash *stash, gfp_t gfp)
+int dmirror_pt_stash_fill(struct dmirror_pt_stash *stash, unsigned int spare,
+			  gfp_t gfp)
 {
-	while (stash->nr < DPT_LEVELS) {
+	while (stash->nr + spare < DPT_LEVELS) {
 		u64 *table = (u64 *)get_zeroed_page(gfp);
 
 		if (!table)
@@ -90,9 +106,28 @@ void dmirror_pt_stash_drain(struct dmirror_pt_stash *stash)
 }
 EXPORT_SYMBOL_IF_KUNIT(dmirror_pt_stash_drain);
 
-static u64 *stash_take(struct dmirror_pt_stash *stash)
+static u64 *table_take(struct dmirror_pt *pt, struct dmirror_pt_stash *stash)
 {
+	struct dmirror_pt_stash *spare = &pt->spare;
+
+	if (spare->nr) {
+		WRITE_ONCE(spare->nr, spare->nr - 1);
+		return spare->tables[spare->nr];
+	}
 	return stash->nr ? stash->tables[--stash->nr] : NULL;
+}
+
+/* Nothing points to the table, and it is empty, as a new one is. */
+static void table_retire(struct dmirror_pt *pt, u64 *table)
+{
+	struct dmirror_pt_stash *spare = &pt->spare;
+
+	if (spare->nr == DPT_LEVELS) {
+		table_free(table);
+		return;
+	}
+	spare->tables[spare->nr] = table;
+	WRITE_ONCE(spare->nr, spare->nr + 1);
 }
 
 static void table_destroy(u64 *table, unsigned int level)
@@ -118,7 +153,7 @@ static void table_destroy(u64 *table, unsigned int level)
  *
  * Context: the mirror's lock held for writing. Does not sleep or allocate.
  * Return: 0, -ERANGE if @addr is outside of the device's address space, or
- * -ENOMEM if the stash is empty.
+ * -EAGAIN if more tables are needed than the stash and the page table have.
  */
 int dmirror_pt_map(struct dmirror_pt *pt, u64 addr, unsigned int order,
 		   u64 dpte, struct dmirror_pt_stash *stash)
@@ -131,18 +166,18 @@ int dmirror_pt_map(struct dmirror_pt *pt, u64 addr, unsigned int order,
 		return -ERANGE;
 
 	if (!pt->root)
-		pt->root = stash_take(stash);
+		pt->root = table_take(pt, stash);
 	table = pt->root;
 	if (!table)
-		return -ENOMEM;
+		return -EAGAIN;
 
 	for (; level > leaf; level--) {
 		entry = &table[level_index(addr, level)];
 		if (!(*entry & DPTE_TABLE)) {
-			u64 *next = stash_take(stash);
+			u64 *next = table_take(pt, stash);
 
 			if (!next)
-				return -ENOMEM;
+				return -EAGAIN;
 			if (!*entry)
 				table_count(table, 1);
 			*entry = virt_to_phys(next) | DPTE_TABLE;
@@ -160,7 +195,8 @@ int dmirror_pt_map(struct dmirror_pt *pt, u64 addr, unsigned int order,
 }
 EXPORT_SYMBOL_IF_KUNIT(dmirror_pt_map);
 
-static void table_unmap(u64 *table, unsigned int level, u64 start, u64 last)
+static void table_unmap(struct dmirror_pt *pt, u64 *table, unsigned int level,
+			u64 start, u64 last)
 {
 	unsigned int shift = level_shift(level);
 	u64 size = 1ULL << shift;
@@ -174,9 +210,9 @@ static void table_unmap(u64 *table, unsigned int level, u64 start, u64 last)
 		if (table[i] & DPTE_TABLE) {
 			u64 *next = entry_table(table[i]);
 
-			table_unmap(next, level - 1, addr, entry_last);
+			table_unmap(pt, next, level - 1, addr, entry_last);
 			if (table_empty(next)) {
-				table_free(next);
+				table_retire(pt, next);
 				table[i] = 0;
 				table_count(table, -1);
 			}
@@ -208,13 +244,26 @@ void dmirror_pt_unmap(struct dmirror_pt *pt, u64 start, u64 last)
 	if (!pt->root || start > last)
 		return;
 
-	table_unmap(pt->root, DPT_LEVELS - 1, start, last);
+	table_unmap(pt, pt->root, DPT_LEVELS - 1, start, last);
 	if (table_empty(pt->root)) {
-		table_free(pt->root);
+		table_retire(pt, pt->root);
 		pt->root = NULL;
 	}
 }
 EXPORT_SYMBOL_IF_KUNIT(dmirror_pt_unmap);
+
+/**
+ * dmirror_pt_destroy() - remove every mapping and free what there is
+ * @pt: the page table
+ *
+ * Context: nobody else uses the page table. Does not sleep.
+ */
+void dmirror_pt_destroy(struct dmirror_pt *pt)
+{
+	dmirror_pt_unmap(pt, 0, U64_MAX);
+	dmirror_pt_stash_drain(&pt->spare);
+}
+EXPORT_SYMBOL_IF_KUNIT(dmirror_pt_destroy);
 
 /**
  * dmirror_pt_lookup() - walk the page table, as the device does

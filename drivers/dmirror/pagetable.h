@@ -39,18 +39,7 @@
 #define DPT_LEVELS		DIV_ROUND_UP(DPT_VA_BITS - PAGE_SHIFT, DPT_BITS)
 
 /**
- * struct dmirror_pt - one address space's page table on the device
- * @root: the top level table, NULL while nothing was ever mapped
- *
- * Protected by the lock of the mirror that it belongs to: for writing to map
- * and unmap, for reading to look up.
- */
-struct dmirror_pt {
-	u64 *root;
-};
-
-/**
- * struct dmirror_pt_stash - tables set aside for one call of dmirror_pt_map()
+ * struct dmirror_pt_stash - tables set aside for what is mapped in one block
  * @tables: zeroed tables, @nr of them
  * @nr: how many are left
  */
@@ -59,12 +48,28 @@ struct dmirror_pt_stash {
 	unsigned int nr;
 };
 
-int dmirror_pt_stash_fill(struct dmirror_pt_stash *stash, gfp_t gfp);
+/**
+ * struct dmirror_pt - one address space's page table on the device
+ * @root: the top level table, NULL while nothing is mapped
+ * @spare: tables that became empty, for the next that are needed
+ *
+ * Protected by the lock of the mirror that it belongs to: for writing to map
+ * and unmap, for reading to look up.
+ */
+struct dmirror_pt {
+	u64 *root;
+	struct dmirror_pt_stash spare;
+};
+
+unsigned int dmirror_pt_spare(const struct dmirror_pt *pt);
+int dmirror_pt_stash_fill(struct dmirror_pt_stash *stash, unsigned int spare,
+			  gfp_t gfp);
 void dmirror_pt_stash_drain(struct dmirror_pt_stash *stash);
 
 int dmirror_pt_map(struct dmirror_pt *pt, u64 addr, unsigned int order,
 		   u64 dpte, struct dmirror_pt_stash *stash);
 void dmirror_pt_unmap(struct dmirror_pt *pt, u64 start, u64 last);
+void dmirror_pt_destroy(struct dmirror_pt *pt);
 u64 dmirror_pt_lookup(const struct dmirror_pt *pt, u64 addr);
 bool dmirror_pt_block_used(const struct dmirror_pt *pt, u64 addr);
 

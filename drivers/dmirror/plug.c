@@ -22,7 +22,6 @@
  */
 #include <linux/completion.h>
 #include <linux/percpu-refcount.h>
-#include <linux/sizes.h>
 
 #include "dmirror.h"
 
@@ -153,11 +152,8 @@ static int plug(struct dmirror_device *dev)
 		return ret;
 
 	ret = dmirror_devmem_init(dev);
-	if (ret) {
-		pr_err("dmirror%u: no %llu MiB of device memory at %#llx: error %d\n",
-		       dev->id, dev->hw.size / SZ_1M, dev->start, ret);
+	if (ret)
 		return ret;
-	}
 	dev->present = true;
 	percpu_ref_reinit(&dev->users);
 	return 0;

@@ -14,7 +14,7 @@
 
 #include "dmirror.h"
 
-/* Of one mirror. A request adds two at the most. */
+/* Of one mirror. */
 #define RANGES_MAX	1024
 
 /*
@@ -23,29 +23,23 @@
  */
 static DEFINE_MUTEX(prefer_lock);
 
-static unsigned int count_ranges(struct maple_tree *tree)
+/* How many ranges there are if this one is stored over what there is, or cleared. */
+static unsigned int count_with(struct maple_tree *tree, u64 start, u64 last,
+			       void *stored)
 {
 	MA_STATE(mas, tree, 0, 0);
-	unsigned int nr = 0;
+	unsigned int nr = stored ? 1 : 0;
 	void *entry;
 
 	mas_lock(&mas);
-	mas_for_each(&mas, entry, ULONG_MAX)
-		nr++;
+	mas_for_each(&mas, entry, ULONG_MAX) {
+		if (mas.last < start || mas.index > last)
+			nr++;
+		else	/* What is left of it on either side */
+			nr += (mas.index < start) + (mas.last > last);
+	}
 	mas_unlock(&mas);
 	return nr;
-}
-
-/* Whether to clear a range would leave a part of one entry on both sides of it. */
-static bool splits(struct maple_tree *tree, u64 start, u64 last)
-{
-	MA_STATE(mas, tree, start, start);
-	bool ret;
-
-	mas_lock(&mas);
-	ret = mas_walk(&mas) && mas.index < start && mas.last > last;
-	mas_unlock(&mas);
-	return ret;
 }
 
 /**
@@ -66,8 +60,7 @@ int dmirror_prefer(struct dmirror_svm *svm, enum dmirror_place place, u64 start,
 	int ret = -ENOSPC;
 
 	mutex_lock(&prefer_lock);
-	if ((!entry && !splits(&svm->preferred, start, end - 1)) ||
-	    count_ranges(&svm->preferred) < RANGES_MAX)
+	if (count_with(&svm->preferred, start, end - 1, entry) <= RANGES_MAX)
 		ret = mtree_store_range(&svm->preferred, start, end - 1, entry,
 					GFP_KERNEL_ACCOUNT);
 	mutex_unlock(&prefer_lock);

@@ -21,9 +21,9 @@
  * - "collect" is set where nothing of the block is mapped, and cleared before
  *   something is; both with svm->lock held for writing. So a chunk that has it
  *   set and has no users watches nothing.
- * - Such a chunk is taken out of svm->chunks by one of three: its last user, the
- *   collector, or dmirror_svm_destroy(). Who took it out removes the notifier,
- *   which waits for callbacks that are under way, and then frees it.
+ * - Such a chunk is taken out of svm->chunks by its last user, by the collector, by
+ *   who makes another one, or by dmirror_svm_destroy(). Who took it out removes the
+ *   notifier, which waits for callbacks that are under way, and then frees it.
  * - A fault that comes then makes a new chunk for the same block. For a moment
  *   there are two notifiers on one range, and an invalidation calls both: the
  *   second finds nothing left to unmap. It is the new one's sequence that the
@@ -309,15 +309,32 @@ static void svm_locks_init(struct dmirror_svm *svm)
 	xa_init_flags(&svm->chunks, XA_FLAGS_ACCOUNT);
 }
 
+/* All that is taken under mmap_lock or in reclaim, even if no test ever gets there. */
+static void take_inner_locks(struct dmirror_svm *svm,
+			     struct dmirror_devmem *devmem)
+{
+	/* There is no mm when the driver is built in. */
+	if (current->mm)
+		mmap_read_lock(current->mm);
+	fs_reclaim_acquire(GFP_KERNEL);
+	down_write(&svm->lock);
+	xa_lock(&svm->chunks);
+	xa_unlock(&svm->chunks);
+	spin_lock_irq(&devmem->lock);
+	spin_unlock_irq(&devmem->lock);
+	up_write(&svm->lock);
+	fs_reclaim_release(GFP_KERNEL);
+	if (current->mm)
+		mmap_read_unlock(current->mm);
+}
+
 /**
  * dmirror_svm_teach_lockdep() - have lockdep know the order before it is used
- *
- * The locks are taken under mmap_lock and in reclaim, even if no test ever gets
- * there.
+ * @dev: any device, not in use yet
  *
  * Context: module init; may sleep.
  */
-void dmirror_svm_teach_lockdep(void)
+void dmirror_svm_teach_lockdep(struct dmirror_device *dev)
 {
 	struct dmirror_svm *svm;
 
@@ -328,19 +345,14 @@ void dmirror_svm_teach_lockdep(void)
 	if (!svm)
 		return;
 	svm_locks_init(svm);
+	mutex_lock(&dev->plug_lock);
 	mutex_lock(&mirrors_lock);
-	/* There is no mm when the driver is built in. */
-	if (current->mm)
-		mmap_read_lock(current->mm);
-	fs_reclaim_acquire(GFP_KERNEL);
-	down_write(&svm->lock);
-	xa_lock(&svm->chunks);
-	xa_unlock(&svm->chunks);
-	up_write(&svm->lock);
-	fs_reclaim_release(GFP_KERNEL);
-	if (current->mm)
-		mmap_read_unlock(current->mm);
+	take_inner_locks(svm, &dev->devmem);
 	mutex_unlock(&mirrors_lock);
+	mutex_lock(&dev->evict_lock);
+	take_inner_locks(svm, &dev->devmem);
+	mutex_unlock(&dev->evict_lock);
+	mutex_unlock(&dev->plug_lock);
 	kfree(svm);
 }
 
@@ -524,7 +536,7 @@ void dmirror_svm_destroy(struct dmirror_svm *svm)
 	/* No callback is left that could start it. */
 	cancel_work_sync(&svm->collector);
 
-	dmirror_pt_unmap(&svm->pt, 0, U64_MAX);
+	dmirror_pt_destroy(&svm->pt);
 	mtree_destroy(&svm->preferred);
 	mmdrop(svm->mm);
 	kfree(svm);

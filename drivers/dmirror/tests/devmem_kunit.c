@@ -126,33 +126,55 @@ static void check_all(struct kunit *test)
 	check_lru(test);
 }
 
-static long take_page(struct kunit *test)
+/* Up to *nr small pages; sets *nr to how many they are. */
+static long take_run(struct kunit *test, unsigned int *nr)
 {
 	struct devmem_test *t = test->priv;
-	unsigned int partial = partial_blocks(t);
+	unsigned int partial = partial_blocks(t), max = *nr;
 	bool room = partial || empty_blocks(t);
-	long page = dmirror_pages_take(&t->devmem, 0);
+	long page = dmirror_pages_take(&t->devmem, 0, nr);
+	unsigned long end;
 
 	if (!room || t->devmem.closed) {
 		KUNIT_EXPECT_EQ(test, page, -1);
 		return -1;
 	}
 	KUNIT_ASSERT_GE(test, page, 0);
-	KUNIT_ASSERT_LT(test, page, NR_PAGES);
+	KUNIT_ASSERT_GE(test, *nr, 1);
+	KUNIT_ASSERT_LE(test, *nr, max);
+	end = round_up(page + 1, DMIRROR_BLOCK_PAGES);
+	KUNIT_ASSERT_LE(test, page + *nr, min_t(unsigned long, end, NR_PAGES));
 	/* A block that is begun comes before one that is not. */
 	if (partial)
 		KUNIT_EXPECT_NE(test, 0,
 				block_taken(t, page / DMIRROR_BLOCK_PAGES));
-	KUNIT_ASSERT_FALSE(test, test_bit(page, t->taken));
-	set_bit(page, t->taken);
+	/* All of them are free, and if there are fewer the next one is not. */
+	KUNIT_ASSERT_GE(test, find_next_bit(t->taken, end, page), page + *nr);
+	if (*nr < max && page + *nr < end)
+		KUNIT_EXPECT_TRUE(test, test_bit(page + *nr, t->taken));
+	bitmap_set(t->taken, page, *nr);
 	return page;
+}
+
+static long take_page(struct kunit *test)
+{
+	unsigned int nr = 1;
+
+	return take_run(test, &nr);
+}
+
+static long take_whole(struct devmem_test *t)
+{
+	unsigned int nr;
+
+	return dmirror_pages_take(&t->devmem, DMIRROR_BLOCK_ORDER, &nr);
 }
 
 static long take_block(struct kunit *test)
 {
 	struct devmem_test *t = test->priv;
 	unsigned int empty = empty_blocks(t);
-	long page = dmirror_pages_take(&t->devmem, DMIRROR_BLOCK_ORDER);
+	long page = take_whole(t);
 
 	if (!empty || t->devmem.closed) {
 		KUNIT_EXPECT_EQ(test, page, -1);
@@ -495,21 +517,55 @@ static void allocation_is_use(struct kunit *test)
 	return_all(test);
 }
 
+static void run_is_as_long_as_there_is_room(struct kunit *test)
+{
+	struct devmem_test *t = test->priv;
+	const unsigned int third = DMIRROR_BLOCK_PAGES / 3;
+	unsigned int nr = DMIRROR_BLOCK_PAGES + 1;
+	long first, page;
+
+	/* Not longer than a block, nor than was asked for */
+	first = take_run(test, &nr);
+	KUNIT_EXPECT_EQ(test, nr, DMIRROR_BLOCK_PAGES);
+	nr = third;
+	page = take_run(test, &nr);
+	KUNIT_EXPECT_EQ(test, nr, third);
+	KUNIT_EXPECT_NE(test, page, first);
+	nr = DMIRROR_BLOCK_PAGES;
+	KUNIT_EXPECT_EQ(test, take_run(test, &nr), page + third);
+	KUNIT_EXPECT_EQ(test, nr, DMIRROR_BLOCK_PAGES - third);
+	check_all(test);
+
+	/* To the next page that is taken, or that nobody may have */
+	for (nr = 0; nr < third; nr++)
+		return_page(test, first + third + nr);
+	dmirror_devmem_poison(&t->devmem, first + third + 8);
+	nr = DMIRROR_BLOCK_PAGES;
+	KUNIT_EXPECT_EQ(test, dmirror_pages_take(&t->devmem, 0, &nr),
+			first + third);
+	KUNIT_EXPECT_EQ(test, nr, 8);
+	nr = DMIRROR_BLOCK_PAGES;
+	KUNIT_EXPECT_EQ(test, dmirror_pages_take(&t->devmem, 0, &nr),
+			first + third + 9);
+	KUNIT_EXPECT_EQ(test, nr, third - 9);
+}
+
 /* Between isolate and putback, nothing of the block is given out. */
 static void isolated_block_gives_nothing(struct kunit *test)
 {
 	struct devmem_test *t = test->priv;
 	long page = take_page(test), other;
 	long block = page / DMIRROR_BLOCK_PAGES;
+	unsigned int nr = 1;
 
 	KUNIT_ASSERT_EQ(test, isolate(test, 0), block);
-	other = dmirror_pages_take(&t->devmem, 0);
+	other = dmirror_pages_take(&t->devmem, 0, &nr);
 	KUNIT_EXPECT_NE(test, other / DMIRROR_BLOCK_PAGES, block);
 	dmirror_pages_return(&t->devmem, other, 0);
 
 	/* Nor once it is empty */
 	return_page(test, page);
-	other = dmirror_pages_take(&t->devmem, DMIRROR_BLOCK_ORDER);
+	other = take_whole(t);
 	KUNIT_EXPECT_NE(test, other / DMIRROR_BLOCK_PAGES, block);
 	dmirror_pages_return(&t->devmem, other, DMIRROR_BLOCK_ORDER);
 	KUNIT_EXPECT_EQ(test, isolate(test, 0), -1);
@@ -624,6 +680,7 @@ static struct kunit_case devmem_cases[] = {
 	KUNIT_CASE(empty_memory_has_nothing_to_evict),
 	KUNIT_CASE(least_recently_used_is_evicted_first),
 	KUNIT_CASE(allocation_is_use),
+	KUNIT_CASE(run_is_as_long_as_there_is_room),
 	KUNIT_CASE(isolated_block_gives_nothing),
 	KUNIT_CASE(putback_finds_the_right_list),
 	KUNIT_CASE(young_memory_stays),

@@ -36,7 +36,7 @@ static void fill_stash(struct kunit *test)
 	struct pt_test *t = test->priv;
 	unsigned int i = t->stash.nr;
 
-	KUNIT_ASSERT_EQ(test, dmirror_pt_stash_fill(&t->stash, GFP_KERNEL), 0);
+	KUNIT_ASSERT_EQ(test, dmirror_pt_stash_fill(&t->stash, 0, GFP_KERNEL), 0);
 	KUNIT_ASSERT_EQ(test, t->stash.nr, DPT_LEVELS);
 	for (; i < t->stash.nr; i++) {
 		struct page *page = virt_to_page(t->stash.tables[i]);
@@ -47,7 +47,7 @@ static void fill_stash(struct kunit *test)
 	}
 }
 
-/* The tables that the page table has, those in the stash aside. */
+/* The tables that the page table has, those in the stash and to spare aside. */
 static int tables_used(struct pt_test *t)
 {
 	unsigned int i = 0;
@@ -60,7 +60,7 @@ static int tables_used(struct pt_test *t)
 		put_page(t->tables[i]);
 		t->tables[i] = t->tables[--t->nr_tables];
 	}
-	return t->nr_tables - t->stash.nr;
+	return t->nr_tables - t->stash.nr - t->pt.spare.nr;
 }
 
 static int pt_test_init(struct kunit *test)
@@ -68,7 +68,7 @@ static int pt_test_init(struct kunit *test)
 	struct pt_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
 
 	if (!t)
-		return -ENOMEM;
+		return -EAGAIN;
 	xa_init(&t->model);
 	test->priv = t;
 	return 0;
@@ -81,7 +81,7 @@ static void pt_test_exit(struct kunit *test)
 
 	if (!t)
 		return;
-	dmirror_pt_unmap(&t->pt, 0, ~0ULL);
+	dmirror_pt_destroy(&t->pt);
 	dmirror_pt_stash_drain(&t->stash);
 	KUNIT_EXPECT_NULL(test, t->pt.root);
 	KUNIT_EXPECT_EQ(test, tables_used(t), 0);
@@ -499,19 +499,19 @@ static void empty_stash_is_an_error(struct kunit *test)
 	struct dmirror_pt_stash none = { .nr = 0 };
 
 	KUNIT_EXPECT_EQ(test, dmirror_pt_map(&t->pt, SOMEWHERE, 0, 0, &none),
-			-ENOMEM);
+			-EAGAIN);
 	KUNIT_EXPECT_NULL(test, t->pt.root);
 	expect_unmapped(test, SOMEWHERE, 1);
 
 	/* What was mapped before stays. */
 	map_block(test, SOMEWHERE);
 	KUNIT_EXPECT_EQ(test, dmirror_pt_map(&t->pt, SOMEWHERE + PAGE_SIZE, 0,
-					     0, &none), -ENOMEM);
+					     0, &none), -EAGAIN);
 	expect_mapped(test, SOMEWHERE, DMIRROR_BLOCK_PAGES);
 	KUNIT_EXPECT_EQ(test, dmirror_pt_map(&t->pt,
 					     SOMEWHERE - DMIRROR_BLOCK_SIZE,
 					     DMIRROR_BLOCK_ORDER, 0, &none),
-			-ENOMEM);
+			-EAGAIN);
 	expect_unmapped(test, SOMEWHERE - DMIRROR_BLOCK_SIZE, 1);
 
 	/* Where there are tables already, none is needed. */
@@ -530,12 +530,13 @@ static void short_stash_is_an_error(struct kunit *test)
 	for (nr = 1; nr < DPT_LEVELS; nr++) {
 		struct dmirror_pt_stash few = { .nr = nr };
 
+		dmirror_pt_stash_drain(&t->pt.spare);
 		fill_stash(test);
 		for (i = 0; i < nr; i++)
 			few.tables[i] = t->stash.tables[--t->stash.nr];
 
 		KUNIT_EXPECT_EQ(test, dmirror_pt_map(&t->pt, SOMEWHERE, 0, 0,
-						     &few), -ENOMEM);
+						     &few), -EAGAIN);
 		KUNIT_EXPECT_EQ(test, few.nr, 0);
 		expect_unmapped(test, SOMEWHERE, 1);
 
@@ -548,6 +549,51 @@ static void short_stash_is_an_error(struct kunit *test)
 		unmap(test, SOMEWHERE, SOMEWHERE + PAGE_SIZE - 1);
 		expect_tables(test, 0);
 	}
+}
+
+/* What became empty serves what comes next, at another address, and is clean. */
+static void empty_tables_are_spare(struct kunit *test)
+{
+	struct pt_test *t = test->priv;
+	struct dmirror_pt_stash none = { .nr = 0 };
+	u64 other = SOMEWHERE / 2 & PAGE_MASK;
+
+	map_pages(test, SOMEWHERE, 3);
+	KUNIT_EXPECT_EQ(test, dmirror_pt_spare(&t->pt), 0);
+	unmap(test, SOMEWHERE, SOMEWHERE + PAGES(3) - 1);
+	expect_tables(test, 0);
+	KUNIT_EXPECT_EQ(test, dmirror_pt_spare(&t->pt), DPT_LEVELS);
+
+	KUNIT_EXPECT_EQ(test, dmirror_pt_map(&t->pt, other, 0,
+					     device_addr(other), &none), 0);
+	expect_mapped(test, other, 1);
+	expect_unmapped(test, other + PAGE_SIZE, DMIRROR_BLOCK_PAGES);
+	expect_unmapped(test, SOMEWHERE, 3);
+	expect_tables(test, DPT_LEVELS);
+	KUNIT_EXPECT_EQ(test, dmirror_pt_spare(&t->pt), 0);
+
+	/* What there is to spare need not be set aside again. */
+	unmap(test, other, other);
+	dmirror_pt_stash_drain(&t->stash);
+	KUNIT_EXPECT_EQ(test, dmirror_pt_stash_fill(&t->stash,
+						    dmirror_pt_spare(&t->pt),
+						    GFP_KERNEL), 0);
+	KUNIT_EXPECT_EQ(test, t->stash.nr, 0);
+}
+
+static void spare_tables_are_bounded(struct kunit *test)
+{
+	struct pt_test *t = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < 2 * DPT_LEVELS; i++)
+		map_page(test, SOMEWHERE + i * TABLE_SIZE(1));
+	unmap(test, 0, ~0ULL);
+	KUNIT_EXPECT_EQ(test, dmirror_pt_spare(&t->pt), DPT_LEVELS);
+	expect_tables(test, 0);
+	dmirror_pt_destroy(&t->pt);
+	KUNIT_EXPECT_EQ(test, dmirror_pt_spare(&t->pt), 0);
+	expect_tables(test, 0);
 }
 
 static void tables_are_freed_when_empty(struct kunit *test)
@@ -783,6 +829,8 @@ static struct kunit_case pt_cases[] = {
 	KUNIT_CASE(nothing_beyond_the_address_space),
 	KUNIT_CASE(empty_stash_is_an_error),
 	KUNIT_CASE(short_stash_is_an_error),
+	KUNIT_CASE(empty_tables_are_spare),
+	KUNIT_CASE(spare_tables_are_bounded),
 	KUNIT_CASE(tables_are_freed_when_empty),
 	KUNIT_CASE(random_operations_match_a_model),
 	{}

@@ -20,9 +20,10 @@
  * ``reserved`` must be zero, as must fields marked "out" not be relied upon
  * before the call: the driver overwrites them. Outputs are written back
  * whether the call succeeds or fails, unless it fails with -ENOTTY, -E2BIG,
- * -EXDEV, -ESRCH, or because the structure itself cannot be read or written.
+ * -EXDEV, -ESRCH, because the size is too small, or because the structure itself
+ * cannot be read or written.
  *
- * What every ioctl answers:
+ * Number 0x08 is not in use. What the ioctls answer:
  *
  * =========== ===============================================================
  * 0           Done. Of a migration: the whole range was looked at; the fields
@@ -32,7 +33,8 @@
  *             reserved field or an unknown flag is set, a value is out of its
  *             range, an address is not aligned as the field asks, the length
  *             is zero.
- * -E2BIG      The structure has fields set that this driver does not know.
+ * -E2BIG      The structure has fields set that this driver does not know, or is
+ *             larger than a page.
  * -EOVERFLOW  Address plus length does not fit, or is above the address space.
  * -EFAULT     A pointer given to the ioctl cannot be read or written, or the
  *             mirrored range has an address with nothing mapped or no right
@@ -52,18 +54,33 @@
  *             in its outputs; if it had not begun, they are as they were given.
  *             Memory that was on the device is in system memory, with its
  *             contents. Opening a node answers this while there is no device.
- * -ENODATA    The device was to use memory whose contents were dropped, and
+ * -ENODATA    The device was to use memory whose contents it has dropped, and
  *             DMIRROR_ADVICE_WILLNEED was not said; ``fault_addr`` says where.
- * -EHWPOISON  The device was to use memory that a memory error has hit;
- *             ``fault_addr`` says where.
+ * -EHWPOISON  The device was to use memory of its own that a memory error has hit;
+ *             ``fault_addr`` says where. Of both, what was on another device
+ *             without an interconnect answers -EFAULT.
  * -EOPNOTSUPP The device cannot do that.
- * -EINTR      A fatal signal is pending.
+ * -EBUSY      DMIRROR_IOC_SUBMIT: the file has too many jobs. DMIRROR_IOC_ADVISE:
+ *             somebody holds part of the memory.
+ * -EBADF      DMIRROR_IOC_SUBMIT: the descriptor is not of an eventfd.
+ * -ENOENT     DMIRROR_IOC_WAIT: there is no such job, or it was waited for before.
+ * -EAGAIN     DMIRROR_IOC_WAIT: the job is not complete, and the program did not
+ *             want to wait.
+ * -ECANCELED  No ioctl answers this: struct dmirror_wait says so of a job that was
+ *             under way when the file was closed or the device unplugged.
+ * -EINTR      A fatal signal is pending. DMIRROR_IOC_WAIT and opening a node
+ *             answer so for any signal, unless that restarts system calls.
  * =========== ===============================================================
  */
 
+/**
+ * define DMIRROR_IOC_MAGIC - the type of all ioctls
+ */
 #define DMIRROR_IOC_MAGIC	0xDE
 
-/** define DMIRROR_ABI_VERSION - the version that struct dmirror_query answers */
+/**
+ * define DMIRROR_ABI_VERSION - the version that struct dmirror_query answers
+ */
 #define DMIRROR_ABI_VERSION	1
 
 /**
@@ -415,8 +432,9 @@ enum dmirror_job_op {
  *
  * Jobs of a file run at the same time and in any order. A file has up to 64
  * that nobody has waited for; then the answer is -EBUSY. A descriptor that is
- * not of an eventfd is -EBADF. Closing the file cancels its jobs; if the
- * process exits they end with -ESRCH.
+ * not of an eventfd is -EBADF. If @job cannot be written back, the job is
+ * cancelled. Closing the file cancels its jobs; if the process exits they end with
+ * -ESRCH.
  */
 struct dmirror_submit {
 	__u32 size;
@@ -452,7 +470,7 @@ enum dmirror_wait_flag {
  * @fault_addr: out, the address that @error is about
  *
  * A job can be waited for once; then, as for a number that never was one, the
- * answer is -ENOENT. A signal interrupts the wait. When the device is unplugged,
+ * answer is -ENOENT. Any signal interrupts the wait. When the device is unplugged,
  * the jobs that there are can still be waited for; the answer for any other
  * number is -ENODEV.
  */
@@ -489,9 +507,9 @@ struct dmirror_wait {
  * them; then the answer is -ENOSPC. The rest is about the other advice.
  *
  * Between the moment at which contents are dropped and DMIRROR_ADVICE_WILLNEED an
- * access is an error: SIGBUS for the CPU, -ENODATA for a device. Until then, and
- * as long as nothing wants the room, purgeable memory reads and writes like any
- * other, and each access sees either all of it or an error.
+ * access is an error: SIGBUS for the CPU, -ENODATA for the device that dropped them,
+ * -EFAULT for another. Until then, and as long as nothing wants the room, purgeable
+ * memory reads and writes like any other, and each access sees either all of it or an error.
  *
  * That advice is on memory, not on addresses. It lasts until the memory is unmapped,
  * or moves: to system memory, because the CPU touches it, or to another device. So
@@ -526,7 +544,9 @@ enum dmirror_advice {
  *	reported once
  * @shared: out, bytes that another process may have too, and that therefore are
  *	needed as before
- * @busy: out, bytes that could not be had, because somebody holds them
+ * @busy: out, bytes that could not be had, because somebody holds them or, of what is
+ *	needed, because another device has them, coherent or dropped: to a file of that
+ *	device it can be said
  * @untouched: out, bytes that are not on the device
  * @fault_addr: out, the address that -EFAULT is about
  *
@@ -537,8 +557,8 @@ enum dmirror_advice {
  *
  * To be sure that nothing of it can be dropped any more, DMIRROR_ADVICE_WILLNEED has
  * memory come to where it can be looked at, if it is in neither system memory nor
- * this device's: what was swapped out, what another device has, what a device has
- * exclusively.
+ * this device's: what was swapped out, what another device has as private memory,
+ * what a device has exclusively.
  */
 struct dmirror_advise {
 	__u32 size;
@@ -555,16 +575,81 @@ struct dmirror_advise {
 	__aligned_u64 fault_addr;
 };
 
+/**
+ * define DMIRROR_IOC_QUERY - what the device is and what it has done
+ *
+ * Takes struct dmirror_query.
+ */
 #define DMIRROR_IOC_QUERY	_IOWR(DMIRROR_IOC_MAGIC, 0x00, struct dmirror_query)
+
+/**
+ * define DMIRROR_IOC_MIGRATE - migrate a range to the device or to system memory
+ *
+ * Takes struct dmirror_migrate.
+ */
 #define DMIRROR_IOC_MIGRATE	_IOWR(DMIRROR_IOC_MAGIC, 0x01, struct dmirror_migrate)
+
+/**
+ * define DMIRROR_IOC_READ - the device reads mirrored memory into a buffer
+ *
+ * Takes struct dmirror_rw.
+ */
 #define DMIRROR_IOC_READ	_IOWR(DMIRROR_IOC_MAGIC, 0x02, struct dmirror_rw)
+
+/**
+ * define DMIRROR_IOC_WRITE - the device writes a buffer to mirrored memory
+ *
+ * Takes struct dmirror_rw.
+ */
 #define DMIRROR_IOC_WRITE	_IOWR(DMIRROR_IOC_MAGIC, 0x03, struct dmirror_rw)
+
+/**
+ * define DMIRROR_IOC_FILL - the device fills mirrored memory with a pattern
+ *
+ * Takes struct dmirror_fill.
+ */
 #define DMIRROR_IOC_FILL	_IOWR(DMIRROR_IOC_MAGIC, 0x04, struct dmirror_fill)
+
+/**
+ * define DMIRROR_IOC_COPY - the device copies within the mirrored address space
+ *
+ * Takes struct dmirror_copy.
+ */
 #define DMIRROR_IOC_COPY	_IOWR(DMIRROR_IOC_MAGIC, 0x05, struct dmirror_copy)
+
+/**
+ * define DMIRROR_IOC_ATOMIC - the device does one atomic operation
+ *
+ * Takes struct dmirror_atomic.
+ */
 #define DMIRROR_IOC_ATOMIC	_IOWR(DMIRROR_IOC_MAGIC, 0x06, struct dmirror_atomic)
+
+/**
+ * define DMIRROR_IOC_SNAPSHOT - where every page of a range is
+ *
+ * Takes struct dmirror_snapshot.
+ */
 #define DMIRROR_IOC_SNAPSHOT	_IOWR(DMIRROR_IOC_MAGIC, 0x07, struct dmirror_snapshot)
+
+/**
+ * define DMIRROR_IOC_SUBMIT - have one of enum dmirror_job_op done in the background
+ *
+ * Takes struct dmirror_submit.
+ */
 #define DMIRROR_IOC_SUBMIT	_IOWR(DMIRROR_IOC_MAGIC, 0x09, struct dmirror_submit)
+
+/**
+ * define DMIRROR_IOC_WAIT - wait for a job, and learn what came of it
+ *
+ * Takes struct dmirror_wait.
+ */
 #define DMIRROR_IOC_WAIT	_IOWR(DMIRROR_IOC_MAGIC, 0x0a, struct dmirror_wait)
+
+/**
+ * define DMIRROR_IOC_ADVISE - say one of enum dmirror_advice about a range
+ *
+ * Takes struct dmirror_advise.
+ */
 #define DMIRROR_IOC_ADVISE	_IOWR(DMIRROR_IOC_MAGIC, 0x0b, struct dmirror_advise)
 
 #endif /* _UAPI_LINUX_DMIRROR_H */
