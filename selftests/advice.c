@@ -4,6 +4,8 @@
  * said to be lost until it is needed again.
  * Documentation: drivers/dmirror/dmirror.rst.
  */
+#include <sys/uio.h>
+
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
 #include "dmirror_advice.h"
@@ -11,6 +13,7 @@
 #define SEED		0xad71
 #define RACE_ROUNDS	6
 #define RACE_TURNS	12
+#define DROP_ROUNDS	96
 
 FIXTURE(advice)
 {
@@ -230,6 +233,69 @@ TEST_F(advice, other_memory)
 }
 
 /*
+ * What is not there yet is brought in if it is needed, in case that it is on its way
+ * from a device. Where mm has no pages to migrate, or none at all, nothing is lost.
+ */
+TEST_F(advice, other_memory_untouched)
+{
+	int file = memfd_create("empty", 0);
+	char *huge = mmap(NULL, DM_HUGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	char *end = mmap(NULL, self->page, PROT_READ | PROT_WRITE, MAP_PRIVATE,
+			 file, 0);
+	struct dmirror_advise a;
+
+	ASSERT_NE(MAP_FAILED, end);
+	EXPECT_EQ(0, dm_advise(self->fd, end, self->page,
+			       DMIRROR_ADVICE_WILLNEED, &a));
+	EXPECT_EQ(self->page, a.untouched);
+	EXPECT_EQ(1, a.retained);
+	munmap(end, self->page);
+	close(file);
+	if (huge == MAP_FAILED)
+		SKIP(return, "no huge page in the pool: vm.nr_hugepages");
+	EXPECT_EQ(0, dm_advise(self->fd, huge, DM_HUGE,
+			       DMIRROR_ADVICE_WILLNEED, &a));
+	EXPECT_EQ(DM_HUGE, a.untouched);
+	EXPECT_EQ(1, a.retained);
+	munmap(huge, DM_HUGE);
+}
+
+/*
+ * Memory that somebody holds cannot be said to be not needed. Twice: of a device's
+ * pages mm takes the first reference that it does not know for the device's own.
+ */
+TEST_F(advice, held)
+{
+	struct iovec iov[] = {
+		{ self->mem, self->page }, { self->mem, self->page },
+	};
+	struct dmirror_advise a;
+	int pipes[2];
+
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	if (variant->backing.memory_type != DMIRROR_MEMORY_COHERENT) {
+		ASSERT_EQ(0, dm_hold_fetches(self->fd, self->mem));
+		EXPECT_EQ(0, dm_advise(self->fd, self->mem, self->page,
+				       DMIRROR_ADVICE_DONTNEED, &a));
+		EXPECT_EQ(self->page, a.untouched);
+		return;
+	}
+	ASSERT_EQ(2 * self->page, vmsplice(pipes[1], iov, 2, 0));
+	EXPECT_EQ(-EBUSY, dm_advise(self->fd, self->mem, self->len,
+				    DMIRROR_ADVICE_DONTNEED, &a));
+	EXPECT_EQ(self->page, a.busy);
+	EXPECT_EQ(self->len - self->page, a.applied);
+	ASSERT_EQ(self->page, read(pipes[0], self->buf, self->page));
+	EXPECT_EQ(0, dm_bad(self->buf, self->page, SEED));
+	ASSERT_EQ(self->page, read(pipes[0], self->buf, self->page));
+	EXPECT_EQ(0, dm_dontneed(self->fd, self->mem, self->len));
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+/*
  * Under pressure, and not
  */
 
@@ -301,6 +367,52 @@ TEST_F(advice, dropped)
 	EXPECT_EQ(dm_counter(self->device, "refaults"), q.refaults);
 }
 
+/* Another device can neither use it nor get it back, and does not say that it did. */
+TEST_F(advice, dropped_elsewhere)
+{
+	struct dmirror_advise a;
+	__u64 value;
+	int fd;
+
+	ASSERT_LE(0, dm_find(variant->backing.memory_type, 1, &fd));
+	ASSERT_EQ(0, drop(self, self->mem, self->len));
+	EXPECT_TRUE(dm_all(fd, self->mem, self->len, DMIRROR_PLACE_REMOTE));
+	EXPECT_EQ(-EFAULT, dm_read64(fd, self->mem, &value));
+	EXPECT_EQ(-EBUSY, dm_advise(fd, self->mem, self->len,
+				    DMIRROR_ADVICE_WILLNEED, &a));
+	EXPECT_EQ(self->len, a.busy);
+	EXPECT_EQ(0, a.retained);
+	ASSERT_EQ(0, dm_advise(self->fd, self->mem, self->len,
+			       DMIRROR_ADVICE_WILLNEED, &a));
+	EXPECT_EQ(self->len, a.dropped);
+	EXPECT_TRUE(dm_zero(self->mem, self->len));
+	close(fd);
+}
+
+/*
+ * Said to be needed to another device, it is not dropped any more: it comes to where
+ * it cannot be, or the answer is that this has to be said elsewhere.
+ */
+TEST_F(advice, needed_elsewhere)
+{
+	bool comes = variant->backing.memory_type == DMIRROR_MEMORY_PRIVATE;
+	struct dmirror_advise a;
+	int fd;
+
+	ASSERT_LE(0, dm_find(variant->backing.memory_type, 1, &fd));
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_dontneed(self->fd, self->mem, self->len));
+	EXPECT_EQ(comes ? 0 : -EBUSY,
+		  dm_advise(fd, self->mem, self->len, DMIRROR_ADVICE_WILLNEED,
+			    &a));
+	EXPECT_EQ(comes ? self->len : 0, a.untouched);
+	EXPECT_EQ(comes ? 0 : self->len, a.busy);
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
+			   comes ? DMIRROR_PLACE_SYSTEM : DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	close(fd);
+}
+
 /* With room for everybody nothing is dropped, and needed again it is all there. */
 TEST_F(advice, retained)
 {
@@ -349,6 +461,38 @@ TEST_F(advice, dropped_first)
 }
 
 /* A part of it, which of a huge page is a part as well */
+/*
+ * The device goes away: what it had dropped is zeroes, and no error. What it had not
+ * yet dropped is not dropped now.
+ */
+TEST_F(advice, unplugged)
+{
+	size_t half = self->len / 2;
+
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_dontneed(self->fd, self->mem, half));
+	ASSERT_EQ(0, dm_evict(self->device, self->page));
+	ASSERT_EQ(half, purged(self));
+	ASSERT_EQ(0, dm_dontneed(self->fd, self->mem + half, half));
+	ASSERT_EQ(0, dm_unplug(self->device));
+	EXPECT_EQ(half, purged(self));
+	EXPECT_EQ(0, dm_count_code(self->mem, half, BUS_ADRERR));
+	EXPECT_TRUE(dm_zero(self->mem, half));
+	EXPECT_EQ(0, dm_bad_from(self->mem + half, half, SEED,
+				 half / self->page));
+	dm_fill(self->mem, self->len, SEED + 1);
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
+	ASSERT_EQ(0, dm_plug(self->device));
+
+	/* The next device knows nothing of that. */
+	close(self->fd);
+	self->fd = dm_open_number(self->device);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_evict(self->device, self->len));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
+}
+
 TEST_F(advice, part)
 {
 	size_t half = self->len / 2, pages = half / self->page;
@@ -671,6 +815,72 @@ TEST_F_TIMEOUT(advice, race, 120)
 	TH_LOG("%u reads of what was lost, %lld bytes dropped", lost,
 	       purged(self));
 	EXPECT_EQ(0, dm_stuck(self->fd, self->mem, self->len));
+}
+
+/*
+ * Dropping goes through the pages of a block one after the other, and the last may be
+ * needed again by the time it comes to it. What was said to be retained is.
+ */
+
+struct drops {
+	unsigned int device;
+	__u64 told;
+	__u64 done;
+};
+
+static int drop_when_told(struct dm_worker *w)
+{
+	struct drops *drops = w->arg;
+	int ret;
+
+	dm_await(&drops->told, drops->done + 1);
+	ret = dm_evict(drops->device, DM_HUGE);
+	dm_poke(&drops->done, drops->done + 1);
+	return ret;
+}
+
+TEST_F_TIMEOUT(advice, needed_as_it_is_dropped, 120)
+{
+	unsigned int rounds = dm_rounds(DROP_ROUNDS), i, j, lost = 0;
+	struct drops drops = { .device = self->device };
+	struct dm_worker w = {
+		.step = drop_when_told, .arg = &drops, .limit = rounds,
+	};
+	size_t last = DM_HUGE - self->page;
+	struct dmirror_advise a;
+	char *mem;
+	int ret;
+
+	mem = dm_alloc(&self->dm, DM_HUGE, SEED);
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, dm_worker_start(&w));
+	for (i = 0; i < rounds; i++) {
+		dm_fill(mem, DM_HUGE, SEED + i);
+		ASSERT_EQ(0, dm_to_device(self->fd, mem, DM_HUGE));
+		ASSERT_EQ(0, dm_dontneed(self->fd, mem, DM_HUGE));
+		dm_poke(&drops.told, i + 1);
+		for (j = 0; j < i % 8 * 16; j++)
+			sched_yield();
+		do {
+			ret = dm_advise(self->fd, mem + last, self->page,
+					DMIRROR_ADVICE_WILLNEED, &a);
+		} while (ret == -EBUSY);
+		ASSERT_EQ(0, ret);
+		dm_await(&drops.done, i + 1);
+		ASSERT_EQ(0, dm_read(self->fd, mem + last, self->buf, self->page));
+		if (a.dropped) {
+			lost++;
+			ASSERT_TRUE(dm_zero(self->buf, self->page));
+		} else {
+			ASSERT_EQ(0, dm_bad_from(self->buf, self->page, SEED + i,
+						 last / self->page));
+		}
+		ASSERT_EQ(0, dm_advise(self->fd, mem, DM_HUGE,
+				       DMIRROR_ADVICE_WILLNEED, &a));
+	}
+	TH_LOG("dropped first in %u of %u rounds", lost, rounds);
+	EXPECT_EQ(0, dm_worker_stop(&w));
+	munmap(mem, DM_HUGE);
 }
 
 TEST_HARNESS_MAIN

@@ -6,6 +6,9 @@
  *		migrates memory to the device, closes the file unless told to
  *		keep it, prints "ready", waits for a line from FIFO and then
  *		verifies the memory
+ *	dmirror_hold drop NODE FIFO
+ *		the same, after the device has dropped some of the memory: that
+ *		is zeroes then
  *	dmirror_hold full NODE
  *		fills the device up, looks at what the driver says, and that
  *		nothing is lost
@@ -19,7 +22,7 @@
  *		small ones
  */
 #include "dmirror_test.h"
-#include "dmirror_load.h"
+#include "dmirror_advice.h"
 
 #define SEED	0x401d
 
@@ -30,7 +33,18 @@ static int fail(const char *what, int ret)
 	return 1;
 }
 
-static int hold(const char *node, const char *fifo, bool keep_file)
+/* Have the device drop the memory, by its debugfs file */
+static int drop(int fd, char *mem, size_t len)
+{
+	struct dmirror_query q;
+
+	return dm_query(fd, &q) ?: dm_dontneed(fd, mem, len) ?:
+	       dm_evict(q.device, len) ?:
+	       (dm_all(fd, mem, len, DMIRROR_PLACE_DROPPED) ? 0 : -EIO);
+}
+
+static int hold(const char *node, const char *fifo, bool keep_file,
+		bool dropped)
 {
 	size_t page = dm_page_size(), len = 64 * page, huge = DM_HUGE;
 	int fd = open(node, O_RDWR), ret;
@@ -53,6 +67,11 @@ static int hold(const char *node, const char *fifo, bool keep_file)
 	if (!dm_all(fd, small, len, DMIRROR_PLACE_LOCAL) ||
 	    !dm_all(fd, large, huge, DMIRROR_PLACE_LOCAL))
 		return fail("not on the device", 0);
+	if (dropped) {
+		ret = drop(fd, small, len);
+		if (ret)
+			return fail("drop", ret);
+	}
 	if (!keep_file)
 		close(fd);
 	puts("ready");
@@ -61,7 +80,8 @@ static int hold(const char *node, const char *fifo, bool keep_file)
 	fd = open(fifo, O_RDONLY);
 	if (fd < 0 || read(fd, line, sizeof(line)) < 0)
 		return fail(fifo, -errno);
-	bad = dm_bad(small, len, SEED) + dm_bad(large, huge, SEED + 1);
+	bad = dm_bad(large, huge, SEED + 1);
+	bad += dropped ? !dm_zero(small, len) : dm_bad(small, len, SEED);
 	if (bad)
 		return fail("pages with wrong contents", bad);
 	return 0;
@@ -179,17 +199,44 @@ static int use_engines(const char *node, unsigned int number)
 	return 0;
 }
 
+/* The node, open as *fd, and memory in small pages; NULL, having said why, if not */
+static char *open_and_map(const char *node, size_t len, int *fd)
+{
+	char *mem = NULL;
+
+	*fd = open(node, O_RDWR);
+	if (*fd >= 0)
+		mem = dm_map_flags(len, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS);
+	if (!mem)
+		fail(*fd < 0 ? node : "mmap", -errno);
+	return mem;
+}
+
+/* From one huge page to another, where both are to come to the device by turns */
+static int copy_between(const char *node)
+{
+	int fd, ret;
+	char *mem = open_and_map(node, 2 * DM_HUGE, &fd);
+
+	if (!mem)
+		return 1;
+	dm_fill(mem, DM_HUGE, SEED);
+	ret = dm_copy(fd, mem + DM_HUGE, mem, DM_HUGE);
+	if (ret)
+		return fail("copy", ret);
+	if (dm_bad(mem, DM_HUGE, SEED) || dm_bad(mem + DM_HUGE, DM_HUGE, SEED))
+		return fail("wrong contents", 0);
+	return 0;
+}
+
 static int print_window(const char *node)
 {
-	int fd = open(node, O_RDWR), ret;
-	char *mem;
+	int fd, ret;
+	char *mem = open_and_map(node, 3 * DM_HUGE, &fd);
 
-	if (fd < 0)
-		return fail(node, -errno);
-	mem = dm_map_flags(3 * DM_HUGE, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS);
 	if (!mem)
-		return fail("mmap", -errno);
+		return 1;
 	dm_fill(mem, 3 * DM_HUGE, SEED);
 	ret = dm_to_device(fd, mem, 3 * DM_HUGE);
 	if (ret)
@@ -203,7 +250,9 @@ static int print_window(const char *node)
 int main(int argc, char **argv)
 {
 	if (argc >= 4 && !strcmp(argv[1], "keep"))
-		return hold(argv[2], argv[3], argc > 4);
+		return hold(argv[2], argv[3], argc > 4, false);
+	if (argc == 4 && !strcmp(argv[1], "drop"))
+		return hold(argv[2], argv[3], false, true);
 	if (argc == 3 && !strcmp(argv[1], "full"))
 		return fill_up(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "size"))
@@ -212,7 +261,9 @@ int main(int argc, char **argv)
 		return use_engines(argv[2], atoi(argv[3]));
 	if (argc == 3 && !strcmp(argv[1], "window"))
 		return print_window(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "copy"))
+		return copy_between(argv[2]);
 	fprintf(stderr,
-		"usage: dmirror_hold keep NODE FIFO [file] | full NODE | size NODE | engines NODE NUMBER | window NODE\n");
+		"usage: dmirror_hold keep NODE FIFO [file] | drop NODE FIFO | full NODE | size NODE | engines NODE NUMBER | window NODE | copy NODE\n");
 	return 2;
 }

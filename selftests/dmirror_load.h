@@ -121,6 +121,28 @@ static inline int dm_set_plugged(unsigned int device, const char *value)
 	return ret;
 }
 
+/*
+ * On 7.2 who unmaps a huge page that is on its way from private memory, as by
+ * MADV_DONTNEED or by exiting while somebody else evicts it, drops a reference that
+ * is not his: zap_huge_pmd() takes the migration entry for one of the device. Such
+ * huge pages are kept.
+ */
+static inline bool dm_huge_pages_stay(const struct dm *dm)
+{
+	return !dm_kernel_before(6, 19) && dm->backing.thp &&
+	       dm->backing.memory_type == DMIRROR_MEMORY_PRIVATE;
+}
+
+/* A device to be used with small pages, where huge ones are to be kept */
+static inline struct dm dm_unmapping(const struct dm *dm)
+{
+	struct dm small = *dm;
+
+	if (dm_huge_pages_stay(dm))
+		small.backing.thp = false;
+	return small;
+}
+
 static inline int dm_unplug(unsigned int device)
 {
 	return dm_set_plugged(device, "0");
@@ -135,12 +157,18 @@ static inline int dm_plug(unsigned int device)
  * Copies that fail
  */
 
-static inline int dm_fail_set(const char *name, const char *value)
+static inline int dm_attr_set(const char *attr, const char *name,
+			      const char *value)
 {
 	char path[128];
 
-	snprintf(path, sizeof(path), DM_DEBUGFS "/fail_copy/%s", name);
+	snprintf(path, sizeof(path), DM_DEBUGFS "/%s/%s", attr, name);
 	return dm_file_write(path, value);
+}
+
+static inline int dm_fail_set(const char *name, const char *value)
+{
+	return dm_attr_set("fail_copy", name, value);
 }
 
 static inline void dm_fail_stop(void)

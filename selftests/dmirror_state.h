@@ -73,17 +73,38 @@ FIXTURE_TEARDOWN(state)
 enum dm_way {
 	DM_WAY_CALL,		/* the program asks for it */
 	DM_WAY_TOUCH,		/* the CPU touches it; coherent memory stays */
+	DM_WAY_EVICT,		/* the device is emptied, by physical address */
 	DM_WAYS
 };
 
-/* Back by one way or the other, and then by a call what is not back yet */
+/* What a device has comes back, whoever it belongs to. */
+static inline int dm_empty(int fd, const void *addr, size_t len)
+{
+	struct dmirror_query q;
+	int ret = dm_query(fd, &q), hmm;
+
+	if (ret)
+		return ret;
+	hmm = hmm_open(q.device);
+	if (hmm < 0)
+		return hmm;
+	ret = hmm_call(hmm, HMM_RELEASE, addr, NULL, 1, NULL);
+	close(hmm);
+	return ret == -EBUSY ? -EAGAIN : ret;
+}
+
+/* Back by one of the ways, and then by a call what is not back yet */
 static inline int dm_back(int fd, const char *mem, size_t len, enum dm_way way)
 {
 	size_t at;
+	int ret = 0;
 
+	/* The driver as backported to 5.10 cannot find what to evict. */
+	if (way == DM_WAY_EVICT && !dm_kernel_before(6, 1))
+		ret = dm_settled(dm_empty, fd, mem, len);
 	for (at = 0; way == DM_WAY_TOUCH && at < len; at += dm_page_size())
 		dm_peek(mem + at);
-	return dm_to_system(fd, mem, len);
+	return ret ?: dm_to_system_settled(fd, mem, len);
 }
 
 static inline __u64 dm_memory_used(int fd)
@@ -93,25 +114,6 @@ static inline __u64 dm_memory_used(int fd)
 	return dm_query(fd, &q) ? ~0ULL : q.memory_used;
 }
 
-/*
- * CPUs hold back pages that go to a list, or that are locked or unlocked, and
- * what they have counted. This has them all deliver it.
- */
-static inline void dm_settle(void)
-{
-	char text[64];
-	int fd;
-
-	dm_file_write("/proc/sys/vm/drop_caches", "1");
-	fd = open("/proc/sys/vm/stat_refresh", O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		while (read(fd, text, sizeof(text)) > 0)
-			;
-		close(fd);
-	}
-}
-
-#define DM_PAGEMAP_PRESENT	0x8000000000000000ULL
 #define DM_PAGEMAP_PFN		0x007fffffffffffffULL
 #define DM_KPF_ACTIVE		0x40ULL
 
@@ -132,23 +134,6 @@ static inline __u64 dm_kpageflags(const void *addr)
 		flags = 0;
 	close(fd);
 	return flags;
-}
-
-/*
- * As dm_to_device(), for pages that a CPU may hold still. A migration of locked
- * memory leaves some with the CPU that it began on, if it is then moved to another
- * one; and whoever gives up a hold on memory may take his time.
- */
-static inline int dm_to_device_settled(int fd, const void *addr, size_t len)
-{
-	unsigned int tries;
-	int ret = -EAGAIN;
-
-	for (tries = 0; ret == -EAGAIN && tries < 50; tries++) {
-		dm_settle();
-		ret = dm_to_device(fd, addr, len);
-	}
-	return ret;
 }
 
 /* KiB out of /proc/meminfo, settled, or -1 */

@@ -20,7 +20,9 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -717,6 +719,26 @@ static inline bool dm_splits(const struct dm *dm)
 }
 
 /*
+ * Nobody can hold private memory: 0 if the page at @mem, which is on the device,
+ * comes back first when somebody takes hold of it.
+ */
+static inline int dm_hold_fetches(int fd, char *mem)
+{
+	struct iovec iov = { mem, dm_page_size() };
+	int pipes[2], ret = -EBUSY;
+
+	if (pipe(pipes))
+		return -errno;
+	if (dm_all(fd, mem, iov.iov_len, DMIRROR_PLACE_LOCAL) &&
+	    vmsplice(pipes[1], &iov, 1, 0) == (ssize_t)iov.iov_len &&
+	    dm_all(fd, mem, iov.iov_len, DMIRROR_PLACE_SYSTEM))
+		ret = 0;
+	close(pipes[0]);
+	close(pipes[1]);
+	return ret;
+}
+
+/*
  * The kernel's own view
  */
 
@@ -736,6 +758,7 @@ static inline int dm_pagemap(const void *addr, size_t len, __u64 *entries)
 	return ret;
 }
 
+#define DM_PAGEMAP_PRESENT	0x8000000000000000ULL
 #define DM_PAGEMAP_SWAP		0x4000000000000000ULL
 
 /*
@@ -787,6 +810,53 @@ static inline int dm_file_write(const char *path, const char *text)
 	n = write(fd, text, strlen(text));
 	close(fd);
 	return n == (ssize_t)strlen(text) ? 0 : -EIO;
+}
+
+/*
+ * CPUs hold back pages that go to a list, or that are locked or unlocked, and
+ * what they have counted. This has them all deliver it: to begin with, move_pages()
+ * does, also if there is nothing to move.
+ */
+static inline void dm_settle(void)
+{
+	char text[64];
+	int fd;
+
+	syscall(SYS_move_pages, 0, 0UL, NULL, text, text, 0);
+	fd = open("/proc/sys/vm/stat_refresh", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		while (read(fd, text, sizeof(text)) > 0)
+			;
+		close(fd);
+	}
+}
+
+/*
+ * For pages that a CPU may hold still. A migration of locked memory leaves some with
+ * the CPU that it began on, if it is then moved to another one; and whoever gives up
+ * a hold on memory may take his time.
+ */
+static inline int dm_settled(int (*move)(int fd, const void *addr, size_t len),
+			     int fd, const void *addr, size_t len)
+{
+	unsigned int tries;
+	int ret = -EAGAIN;
+
+	for (tries = 0; ret == -EAGAIN && tries < 50; tries++) {
+		dm_settle();
+		ret = move(fd, addr, len);
+	}
+	return ret;
+}
+
+static inline int dm_to_device_settled(int fd, const void *addr, size_t len)
+{
+	return dm_settled(dm_to_device, fd, addr, len);
+}
+
+static inline int dm_to_system_settled(int fd, const void *addr, size_t len)
+{
+	return dm_settled(dm_to_system, fd, addr, len);
 }
 
 /*

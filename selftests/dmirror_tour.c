@@ -202,8 +202,8 @@ int main(void)
 	       "no huge page is to be had.");
 	if (large)
 		printf("character.\n");
-	printf("   S system memory   D on the device   0 zero page   . nothing\n");
-	printf("   s d the same, read-only   X held exclusively   * mixed\n");
+	printf("   S system memory   D on the device   R on another device   0 zero page\n");
+	printf("   s d the same, read-only   X held exclusively   . nothing   * mixed\n");
 
 	title("The program allocates memory and writes to it.");
 	maps();

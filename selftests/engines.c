@@ -262,14 +262,19 @@ TEST_F_TIMEOUT(engines, cpu_fault_fails, 60)
 	EXPECT_EQ(0, dm_bad(self->mem, LEN, SEED));
 }
 
+struct traffic {
+	int fd;
+	char *mem;
+	size_t len;
+};
+
 static int there_and_back(struct dm_worker *w)
 {
+	const struct traffic *t = w->arg;
 	struct dmirror_migrate m;
-	void **args = w->arg;
-	int fd = (long)args[0];
 
-	return dm_migrate_raw(fd, args[1], LEN, DMIRROR_TARGET_DEVICE, &m) ?:
-	       dm_migrate_raw(fd, args[1], LEN, DMIRROR_TARGET_SYSTEM, &m);
+	return dm_migrate_raw(t->fd, t->mem, t->len, DMIRROR_TARGET_DEVICE, &m) ?:
+	       dm_migrate_raw(t->fd, t->mem, t->len, DMIRROR_TARGET_SYSTEM, &m);
 }
 
 #define TRACING		"/sys/kernel/tracing"
@@ -299,13 +304,16 @@ static unsigned int read_trace(unsigned int device, unsigned int *wrong)
 	return jobs;
 }
 
-/* Several threads keep the engines busy; each engine's jobs end one by one. */
+/*
+ * Several threads keep the engines busy, one of them with short jobs; each engine's
+ * jobs end one by one.
+ */
 TEST_F_TIMEOUT(engines, completion_in_order, 60)
 {
 	struct dm_worker workers[3] = { 0 };
+	struct traffic traffic[3];
 	unsigned int i, wrong, jobs;
 	struct dm_engines did;
-	void *args[3][2];
 
 	/* Counted events: clocks of two CPUs can disagree. */
 	if (dm_file_write(TRACING "/events/dmirror/dmirror_copy/enable", "1"))
@@ -313,20 +321,21 @@ TEST_F_TIMEOUT(engines, completion_in_order, 60)
 	ASSERT_EQ(0, dm_file_write(TRACING "/trace_clock", "counter"));
 	engines_did(&self->before, self->device);
 	for (i = 0; i < ARRAY_SIZE(workers); i++) {
-		args[i][0] = (void *)(long)self->fd;
-		args[i][1] = dm_alloc(&self->dm, LEN, SEED + i);
-		ASSERT_NE(NULL, args[i][1]);
+		traffic[i].fd = self->fd;
+		traffic[i].mem = dm_alloc(&self->dm, LEN, SEED + i);
+		traffic[i].len = i ? LEN : dm_page_size();
+		ASSERT_NE(NULL, traffic[i].mem);
 		workers[i].step = there_and_back;
-		workers[i].arg = args[i];
-		workers[i].limit = 8;
+		workers[i].arg = traffic + i;
+		workers[i].limit = i ? 8 : 100;
 	}
 	for (i = 0; i < ARRAY_SIZE(workers); i++)
 		ASSERT_EQ(0, dm_worker_start(workers + i));
 	for (i = 0; i < ARRAY_SIZE(workers); i++) {
 		pthread_join(workers[i].thread, NULL);
 		EXPECT_EQ(0, workers[i].error);
-		EXPECT_EQ(0, dm_bad(args[i][1], LEN, SEED + i));
-		munmap(args[i][1], LEN);
+		EXPECT_EQ(0, dm_bad(traffic[i].mem, LEN, SEED + i));
+		munmap(traffic[i].mem, LEN);
 	}
 	did = engines_did(&self->before, self->device);
 	dm_file_write(TRACING "/events/dmirror/dmirror_copy/enable", "0");
@@ -336,6 +345,44 @@ TEST_F_TIMEOUT(engines, completion_in_order, 60)
 	EXPECT_EQ(did.jobs, jobs);
 	EXPECT_EQ(0, wrong);
 	EXPECT_EQ(0, did.errors);
+}
+
+static bool trace_has(const char *what)
+{
+	FILE *f = fopen(TRACING "/trace", "r");
+	bool found = false;
+	char line[512];
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = strstr(line, what);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* A trace says whose the copies are, and what became of the memory. */
+TEST_F(engines, events)
+{
+	char *mem = dm_alloc(&self->dm, LEN, SEED), evicted[64];
+
+	ASSERT_NE(NULL, mem);
+	if (dm_file_write(TRACING "/events/dmirror/enable", "1"))
+		SKIP(return, "no events in " TRACING ": CONFIG_ENABLE_DEFAULT_TRACERS");
+	ASSERT_EQ(0, dm_file_write(TRACING "/events/dma_fence/enable", "1"));
+	ASSERT_EQ(0, dm_set_parameter("min_residency_ms", 0));
+	ASSERT_EQ(0, dm_to_device(self->fd, mem, LEN));
+	snprintf(evicted, sizeof(evicted), "%zu", (size_t)LEN);
+	ASSERT_EQ(0, dm_file_write(dm_debugfs_path(self->device, "evict"),
+				   evicted));
+	dm_set_parameter("min_residency_ms", 10);
+	dm_file_write(TRACING "/events/dma_fence/enable", "0");
+	dm_file_write(TRACING "/events/dmirror/enable", "0");
+	EXPECT_TRUE(trace_has("driver=dmirror timeline=copy"));
+	snprintf(evicted, sizeof(evicted), "dmirror_evict: dev=%u",
+		 self->device);
+	EXPECT_TRUE(trace_has(evicted));
+	EXPECT_EQ(0, dm_bad(mem, LEN, SEED));
+	munmap(mem, LEN);
 }
 
 TEST_HARNESS_MAIN

@@ -4,8 +4,11 @@
  * counts, and the corners that hmm-tests do not look into. All of it is the
  * same on every kernel, the newest ioctls too.
  */
+#include <sys/uio.h>
+
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
+#include "dmirror_inject.h"
 
 #define SEED	0x4a44
 
@@ -292,6 +295,28 @@ TEST_F(hmm, exclusive)
 			      self->npages, NULL));
 }
 
+/* What is exclusive can be made so again; what cannot be had is an error. */
+TEST_F(hmm, exclusive_again)
+{
+	char *none = self->mem + 2 * self->page;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, hmm_call(self->fd, HMM_EXCLUSIVE, self->mem,
+				      self->buf, self->npages, NULL));
+		EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+	}
+	EXPECT_EQ(-EPERM, hmm_call(self->fd, HMM_CHECK_EXCLUSIVE, self->mem,
+				   NULL, self->npages, NULL));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, i ? munmap(none, self->page) :
+			     mprotect(none, self->page, PROT_NONE));
+		EXPECT_EQ(-EFAULT, hmm_call(self->fd, HMM_EXCLUSIVE, self->mem,
+					    self->buf, 4, NULL));
+	}
+	EXPECT_EQ(0, dm_bad(self->mem, 2 * self->page, SEED));
+}
+
 /* Two more ways to end it: a device write, and a migration of the memory. */
 TEST_F(hmm, exclusive_ends)
 {
@@ -331,6 +356,77 @@ TEST_F(hmm, release)
 	ASSERT_EQ(0, hmm_call(self->fd, HMM_RELEASE, self->mem, NULL, 1, NULL));
 	ASSERT_EQ(0, hmm_call(self->fd, HMM_RELEASE, self->mem, NULL, 1, NULL));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* What somebody holds for long cannot come back: release gives up, and says so. */
+TEST_F(hmm, release_held)
+{
+	struct iovec iov = { self->mem, self->page };
+	int pipes[2];
+
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, NULL));
+	if (variant->backing.memory_type != DMIRROR_MEMORY_COHERENT) {
+		EXPECT_EQ(0, dm_hold_fetches(self->dm.fd, self->mem));
+		EXPECT_EQ(0, hmm_call(self->fd, HMM_RELEASE, self->mem, NULL, 1,
+				      NULL));
+		EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+		return;
+	}
+	ASSERT_EQ(self->page, vmsplice(pipes[1], &iov, 1, 0));
+	EXPECT_EQ(-EBUSY, hmm_call(self->fd, HMM_RELEASE, self->mem, NULL, 1,
+				   NULL));
+	EXPECT_EQ(1, hmm_count(self->fd, self->mem, self->npages,
+			       place_local(&self->dm)));
+	ASSERT_EQ(self->page, read(pipes[0], self->buf, self->page));
+	EXPECT_EQ(0, dm_bad(self->buf, self->page, SEED));
+	EXPECT_EQ(0, hmm_call(self->fd, HMM_RELEASE, self->mem, NULL, 1, NULL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+/*
+ * While everything is brought back the device is full, or what comes meanwhile would
+ * give it no end. It lasts here, for no copy succeeds.
+ */
+TEST_F_TIMEOUT(hmm, release_lets_nothing_in, 120)
+{
+	char *other = dm_alloc(&self->dm, self->page, SEED);
+	long long full;
+	struct dmirror_migrate m;
+	const char *why;
+	unsigned int i;
+	pid_t pid;
+
+	ASSERT_NE(NULL, other);
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf, 1,
+			      NULL));
+	why = dm_attr_start("fail_copy", 0, -1);
+	if (why)
+		SKIP(return, "%s", why);
+	full = dm_counter(self->dm.device, "full");
+	pid = fork();
+	if (!pid) {
+		int fd = hmm_open(self->dm.device);
+
+		while (hmm_call(fd, HMM_RELEASE, self->mem, NULL, 1, NULL) == -EBUSY)
+			;
+		_exit(1);
+	}
+	for (i = 0; i < 1000 && dm_counter(self->dm.device, "full") == full; i++)
+		dm_migrate_raw(self->dm.fd, other, self->page,
+			       DMIRROR_TARGET_DEVICE, &m);
+	EXPECT_LT(full, dm_counter(self->dm.device, "full"));
+	kill(pid, SIGKILL);
+	EXPECT_EQ(-SIGKILL, dm_wait(pid));
+	dm_attr_stop("fail_copy");
+
+	EXPECT_EQ(0, hmm_call(self->fd, HMM_RELEASE, self->mem, NULL, 1, NULL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	EXPECT_EQ(0, dm_bad(other, self->page, SEED));
+	munmap(other, self->page);
 }
 
 /* The next allocation fails, once: what could not move stays and is whole. */
@@ -381,6 +477,28 @@ TEST_F(hmm, fail_alloc_to_system)
 			      self->npages, NULL));
 	EXPECT_EQ(0, hmm_count(self->fd, self->mem, self->npages,
 			       place_local(&self->dm)));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* What the device cannot copy is, to the caller, for want of memory. */
+TEST_F(hmm, fail_copy)
+{
+	const char *why;
+	int ret;
+
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, NULL));
+	why = dm_fail_start(1);
+	if (why)
+		SKIP(return, "%s", why);
+	ret = hmm_call(self->fd, HMM_TO_SYS, self->mem, NULL, self->npages,
+		       NULL);
+	dm_fail_stop();
+	EXPECT_EQ(-ENOMEM, ret);
+	EXPECT_EQ(self->npages, hmm_count(self->fd, self->mem, self->npages,
+					  place_local(&self->dm)));
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_SYS, self->mem, NULL,
+			      self->npages, NULL));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 }
 
@@ -468,8 +586,12 @@ TEST_F(hmm, bad_pointers)
 {
 	char *none = mmap(NULL, self->page, PROT_NONE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/* Where a kernel for x86 has all memory: not for a program to read. */
+	char *kernel = (char *)(uintptr_t)0xffff888000000000ULL;
 
 	ASSERT_NE(MAP_FAILED, none);
+	EXPECT_EQ(-EFAULT, hmm_call(self->fd, HMM_WRITE, self->mem, kernel, 1,
+				    NULL));
 	EXPECT_EQ(-EFAULT, hmm_call(self->fd, HMM_READ, self->mem, none, 1,
 				    NULL));
 	EXPECT_EQ(-EFAULT, hmm_call(self->fd, HMM_WRITE, self->mem, none, 1,

@@ -5,7 +5,9 @@
  * Documentation: drivers/dmirror/dmirror.rst.
  */
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/time.h>
 
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
@@ -194,6 +196,28 @@ TEST_F(jobs, bad_arguments)
 	EXPECT_EQ(0, dm_bad(mem, self->len, SEED));
 }
 
+/* The number of a job is the file's own: it says nothing of the kernel's memory. */
+TEST_F(jobs, numbers)
+{
+	int fds[] = { dm_open_number(self->dm.device),
+		      dm_open_number(self->dm.device) };
+	struct dmirror_wait w;
+	__u64 jobs[2];
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_LE(0, fds[i]);
+		ASSERT_EQ(0, dm_submit(fds[i], DMIRROR_JOB_FILL, self->mem, 64,
+				       1, -1, &jobs[i]));
+	}
+	EXPECT_NE(0, jobs[0]);
+	EXPECT_EQ(jobs[0], jobs[1]);
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, dm_wait_job(fds[i], jobs[i], 0, &w));
+		close(fds[i]);
+	}
+}
+
 /* A job that runs into a hole says where, and what it did before. */
 TEST_F(jobs, fault_that_cannot_be_served)
 {
@@ -219,19 +243,52 @@ TEST_F(jobs, fault_that_cannot_be_served)
 	EXPECT_TRUE(all_words(self->mem, half, 9));
 }
 
+/* A job whose number cannot be told is none of those that a file may have. */
+TEST_F(jobs, number_not_told)
+{
+	struct dmirror_submit *args = mmap(NULL, self->dm.page,
+					   PROT_READ | PROT_WRITE,
+					   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct dmirror_wait w;
+	unsigned int i;
+	__u64 job;
+
+	ASSERT_NE(MAP_FAILED, args);
+	*args = (struct dmirror_submit) {
+		.size = sizeof(*args),
+		.op = DMIRROR_JOB_FILL,
+		.addr = (uintptr_t)self->mem,
+		.length = 64,
+		.argument = 5,
+		.eventfd = -1,
+	};
+	ASSERT_EQ(0, mprotect(args, self->dm.page, PROT_READ));
+	for (i = 0; i <= JOBS_MAX; i++)
+		ASSERT_EQ(-EFAULT, dm_call(self->dm.fd, DMIRROR_IOC_SUBMIT,
+					   args));
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem,
+			       self->len, 6, -1, &job));
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+	EXPECT_EQ(0, w.error);
+	EXPECT_TRUE(all_words(self->mem, self->len, 6));
+	munmap(args, self->dm.page);
+}
+
 /* More jobs than a file may have are refused; those that are waited for go. */
 TEST_F(jobs, limit)
 {
 	__u64 jobs[JOBS_MAX], job;
+	int event = eventfd(0, EFD_NONBLOCK);
 	struct dmirror_wait w;
 	unsigned int i;
 
+	ASSERT_LE(0, event);
 	for (i = 0; i < JOBS_MAX; i++)
 		ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL,
 				       self->mem + i * 64, 64, i, -1,
 				       &jobs[i]));
 	EXPECT_EQ(-EBUSY, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem,
-				    64, i, -1, &job));
+				    64, i, event, &job));
 	for (i = 0; i < JOBS_MAX; i++) {
 		ASSERT_EQ(0, dm_wait_job(self->dm.fd, jobs[i], 0, &w));
 		EXPECT_EQ(0, w.error);
@@ -240,6 +297,10 @@ TEST_F(jobs, limit)
 	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem, 64, i,
 			       -1, &job));
 	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+
+	/* Of the job that never was the eventfd has not heard. */
+	EXPECT_EQ(-1, read(event, &job, sizeof(job)));
+	close(event);
 }
 
 /* A full buffer stalls the engine: later all jobs are done, none is lost. */
@@ -249,6 +310,7 @@ TEST_F(jobs, full_fault_buffer)
 	__u64 jobs[2][JOBS_MAX];
 	struct dmirror_wait w;
 	unsigned int i, f;
+	char path[128];
 
 	ASSERT_LE(0, fds[1]);
 	ASSERT_TRUE(set_hold(self->dir, true));
@@ -260,6 +322,8 @@ TEST_F(jobs, full_fault_buffer)
 					       &jobs[f][i]));
 	await_faults(self->dm.device, JOBS_MAX);
 	EXPECT_EQ(JOBS_MAX, dm_faults_waiting(self->dm.device));
+	snprintf(path, sizeof(path), "%s/hold_faults", self->dir);
+	EXPECT_EQ(1, dm_file_number(path));
 	EXPECT_EQ(-EAGAIN, dm_wait_job(fds[1], jobs[1][JOBS_MAX - 1],
 				       DMIRROR_WAIT_POLL, &w));
 
@@ -322,6 +386,65 @@ TEST_F(jobs, close_cancels)
 	EXPECT_EQ(0, dm_faults_waiting(self->dm.device));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 	close(event);
+}
+
+/* So does it where the buffer is full, and the engine waits with what is next. */
+TEST_F(jobs, close_cancels_stalled)
+{
+	int fd = dm_open_number(self->dm.device), event = eventfd(0, 0);
+	__u64 jobs[JOBS_MAX], job, count;
+	struct dmirror_wait w;
+	unsigned int i;
+
+	ASSERT_LE(0, fd);
+	ASSERT_TRUE(set_hold(self->dir, true));
+	for (i = 0; i < JOBS_MAX; i++)
+		ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL,
+				       self->mem + i * 64, 64, i, -1,
+				       &jobs[i]));
+	await_faults(self->dm.device, JOBS_MAX);
+	for (i = 0; i < JOBS_MAX; i++)
+		ASSERT_EQ(0, dm_submit(fd, DMIRROR_JOB_FILL, self->mem, 64, 99,
+				       event, &job));
+	close(fd);
+	ASSERT_EQ(sizeof(count), read(event, &count, sizeof(count)));
+	EXPECT_EQ(JOBS_MAX, count);
+	EXPECT_EQ(JOBS_MAX, dm_faults_waiting(self->dm.device));
+
+	ASSERT_TRUE(set_hold(self->dir, false));
+	for (i = 0; i < JOBS_MAX; i++) {
+		ASSERT_EQ(0, dm_wait_job(self->dm.fd, jobs[i], 0, &w));
+		EXPECT_EQ(0, w.error);
+		EXPECT_TRUE(all_words(self->mem + i * 64, 64, i));
+	}
+	close(event);
+}
+
+static void on_signal(int signal)
+{
+}
+
+/* A signal ends a wait, not the job: it can be waited for again. */
+TEST_F(jobs, signal_ends_the_wait)
+{
+	/* Again and again, since the first may come before the wait begins. */
+	struct itimerval often = { { 0, 10000 }, { 0, 10000 } }, never = { };
+	struct sigaction action = { .sa_handler = on_signal };
+	struct dmirror_wait w = { .size = sizeof(w) };
+
+	ASSERT_TRUE(set_hold(self->dir, true));
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem,
+			       self->len, 7, -1, &w.job));
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &often, NULL));
+	EXPECT_EQ(-1, ioctl(self->dm.fd, DMIRROR_IOC_WAIT, &w));
+	EXPECT_EQ(EINTR, errno);
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
+
+	ASSERT_TRUE(set_hold(self->dir, false));
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, w.job, 0, &w));
+	EXPECT_EQ(0, w.error);
+	EXPECT_TRUE(all_words(self->mem, self->len, 7));
 }
 
 static void submit_and_end(const struct dm *dm, bool by_signal)

@@ -117,7 +117,8 @@ TEST_F(state, locked_there)
 	now = look(self->mem, self->len);
 	EXPECT_EQ(before.process + self->len / 1024, now.process);
 	EXPECT_EQ(before.mapping + self->len / 1024, now.mapping);
-	ASSERT_EQ(0, dm_to_system(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_to_system_settled(self->fd, self->mem,
+					  self->len));
 	before = plus(before, self->len);
 	now = look(self->mem, self->len);
 	EXPECT_TRUE(same(&now, &before));
@@ -147,7 +148,7 @@ static int lock_and_end(const struct dm *dm, bool unlock, enum end end)
 	if (unlock)
 		DM_CHECK(!munlock(mem, dm->len));
 	if (end == END_CALL) {
-		DM_CHECK(!dm_to_system(fd, mem, dm->len));
+		DM_CHECK(!dm_to_system_settled(fd, mem, dm->len));
 		DM_CHECK(!dm_bad(mem, dm->len, SEED));
 	} else if (end == END_UNMAP) {
 		DM_CHECK(!munmap(mem, dm->len));
@@ -220,7 +221,7 @@ static int lock_and_fork(const struct dm *dm, bool back)
 		fd = dm_open_number(dm->device);
 		DM_CHECK(!dm_to_device_settled(fd, mem, dm->len));
 		if (back)
-			DM_CHECK(!dm_to_system(fd, mem, dm->len));
+			DM_CHECK(!dm_to_system_settled(fd, mem, dm->len));
 		_exit(0);
 	}
 	DM_CHECK(!dm_wait(pid));
@@ -237,9 +238,16 @@ TEST_F(state, used_again)
 	bool active;
 	pid_t pid;
 
-	/* Back in small pages, where huge ones do not move as such. */
+	/*
+	 * Mapped as small pages, also where it comes back as a huge one: a use of one
+	 * that is mapped as such makes nothing active. khugepaged would map it so.
+	 */
+	madvise(self->mem, self->len, MADV_NOHUGEPAGE);
 	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
-	ASSERT_EQ(0, dm_to_system(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_to_system_settled(self->fd, self->mem,
+					  self->len));
+	ASSERT_EQ(0, mprotect(self->mem, self->page, PROT_READ));
+	ASSERT_EQ(0, mprotect(self->mem, self->page, PROT_READ | PROT_WRITE));
 	pid = fork();
 	if (!pid)
 		_exit(lock_and_fork(&self->dm, false));
@@ -247,10 +255,11 @@ TEST_F(state, used_again)
 	dm_settle();
 	active = make_active(self->mem, self->buf, self->len);
 	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
-	ASSERT_EQ(0, dm_to_system(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_to_system_settled(self->fd, self->mem,
+					  self->len));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 	if (!active)
-		SKIP(return, "no page was made active: one of a huge page, or CONFIG_LRU_GEN");
+		SKIP(return, "no page was made active: CONFIG_LRU_GEN");
 
 	ASSERT_TRUE(make_active(self->mem, self->buf, self->len));
 	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
@@ -270,12 +279,13 @@ struct race {
 	char *mem;
 	size_t len;
 	int fd;
+	bool whole;	/* huge pages stay that on 7.2: see Limits in README.md */
 };
 
 static int lock_step(struct dm_worker *w)
 {
 	struct race *race = w->arg;
-	size_t half = race->len / 2;
+	size_t half = race->whole ? race->len : race->len / 2;
 
 	switch (w->done % 5) {
 	case 0:
@@ -285,7 +295,7 @@ static int lock_step(struct dm_worker *w)
 	case 2:
 		return mlock2(race->mem, half, MLOCK_ONFAULT);
 	case 3:
-		return munlock(race->mem + half / 2, half);
+		return munlock(race->mem + (race->whole ? 0 : half / 2), half);
 	default:
 		return munlock(race->mem, race->len);
 	}
@@ -308,6 +318,7 @@ static int race_child(const struct dm *dm, bool go_on, __u64 *ready)
 		.mem = dm_alloc(dm, dm->len, SEED),
 		.len = dm->len,
 		.fd = dm_open_number(dm->device),
+		.whole = dm->backing.thp && !dm_kernel_before(6, 19),
 	};
 	struct dm_worker locker = {
 		.step = lock_step, .arg = &race, .limit = go_on ? ~0UL : 13,

@@ -53,10 +53,11 @@ wait_for() {
 	done
 }
 
+# start_holding HOW NODE [file]: see dmirror_hold
 start_holding() {
 	rm -f "$TMP/fifo" "$TMP/out"
 	mkfifo "$TMP/fifo"
-	"$HOLD" keep "$1" "$TMP/fifo" ${2:+"$2"} >"$TMP/out" 2>&1 &
+	"$HOLD" "$1" "$2" "$TMP/fifo" ${3:+"$3"} >"$TMP/out" 2>&1 &
 	HOLDER=$!
 	wait_for "$TMP/out" ready
 }
@@ -70,11 +71,12 @@ stop_holding() {
 	return "$status"
 }
 
-# Memory of a program that has closed its file stays when the driver goes.
+# Memory of a program that has closed its file stays when the driver goes; what was dropped is
+# zeroes.
 unload_with_memory() {
 	unload && load || return 1
-	[ -e "$1" ] || return 4
-	start_holding "$1" || return 1
+	[ -e "$2" ] || return 4
+	start_holding "$1" "$2" || return 1
 	unload
 	gone=$?
 	stop_holding && [ "$gone" = 0 ] && ! loaded
@@ -83,7 +85,7 @@ unload_with_memory() {
 # An open file keeps the driver, and its devices go on working.
 unload_with_file() {
 	unload && load || return 1
-	start_holding /dev/dmirror0 file || return 1
+	start_holding keep /dev/dmirror0 file || return 1
 	rmmod dmirror 2>"$TMP/rmmod"
 	busy=$?
 	[ -e /dev/dmirror0 ] && loaded && [ "$busy" != 0 ] || return 1
@@ -150,6 +152,14 @@ with_window() {
 	[ "$("$HOLD" window /dev/dmirror0)" = "$1" ]
 }
 
+# The device has room for one of the two huge pages that a copy is between, and a fault
+# on either has it come: the copy ends all the same.
+rule16_copy_between_two() {
+	COHERENT= ; unload
+	load private_size=2 device_fault_window=2048 || return 1
+	timeout -s KILL 120 "$HOLD" copy /dev/dmirror0
+}
+
 # refused WORDS PARAMETER...: the driver does not load, says so with an error
 # that names the first of the words (a parameter), and leaves nothing behind
 refused() {
@@ -163,7 +173,7 @@ refused() {
 	fi
 	dmesg | tail -n +"$(($(cat "$TMP/before") + 1))" >"$TMP/log"
 	for word in $words; do
-		if ! grep -i dmirror "$TMP/log" | grep -q "$word"; then
+		if ! grep -i dmirror "$TMP/log" | grep -q -e "$word"; then
 			echo "# no message with $word for $*:"
 			sed 's/^/# /' "$TMP/log" "$TMP/insmod"
 			return 1
@@ -211,9 +221,11 @@ SPM0=$(value_of spm_addr_dev0)
 SPM1=$(value_of spm_addr_dev1)
 : "${SPM0:=0x40000000}" "${SPM1:=0x50000000}"
 
-ktap_set_plan 28
-check unload_with_memory.private unload_with_memory /dev/dmirror0
-check unload_with_memory.coherent unload_with_memory /dev/dmirror2
+ktap_set_plan 32
+check unload_with_memory.private unload_with_memory keep /dev/dmirror0
+check unload_with_memory.coherent unload_with_memory keep /dev/dmirror2
+check unload_with_dropped.private unload_with_memory drop /dev/dmirror0
+check unload_with_dropped.coherent unload_with_memory drop /dev/dmirror2
 check unload_with_file unload_with_file
 check unload_leaves_nothing unload_leaves_nothing
 check reload_often reload_often
@@ -224,11 +236,13 @@ check with_engines.1 with_engines 1
 check with_engines.8 with_engines 8
 check with_window.4 with_window 4
 check with_window.2048 with_window 2048
+check rule16_copy_between_two rule16_copy_between_two
 check refused.no_engines refused copy_engines copy_engines=0
 check refused.too_many_engines refused copy_engines copy_engines=9
-check refused.odd_window refused cpu_fault_window cpu_fault_window=3
+check refused.odd_window refused cpu_fault_window cpu_fault_window=12
 check refused.large_window refused cpu_fault_window cpu_fault_window=4096
 check refused.too_many_devices refused private_devices private_devices=17
+check refused.no_devices refused private_devices private_devices=0
 check refused.no_memory refused private_size private_size=0
 check refused.odd_size refused private_size private_size=3
 check refused.absurd_size refused private_size private_size=4294967295
@@ -243,7 +257,7 @@ check refused.unaligned_spm refused spm_addr_dev0 \
 	"spm_addr_dev0=$(printf '0x%x' $((SPM0 + 4096)))" "spm_addr_dev1=$SPM1"
 check refused.no_spm_size refused spm_size \
 	"spm_addr_dev0=$SPM0" "spm_addr_dev1=$SPM1" spm_size=0
-check refused.system_ram refused "$(system_ram)" \
+check refused.system_ram refused "-98 $(system_ram)" \
 	"spm_addr_dev0=$(system_ram)" "spm_addr_dev1=$SPM1"
 check refused.no_such_value refused "" private_devices=many
 

@@ -143,6 +143,21 @@ TEST_F(peers, migrate_between)
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 }
 
+/* A part of it is the other's, for which it may take two attempts: all of it has moved. */
+TEST_F(peers, migrate_from_both)
+{
+	size_t half = self->len / 2;
+	struct dmirror_migrate m;
+
+	ASSERT_EQ(0, dm_to_device(self->fds[0], self->mem + half, half));
+	ASSERT_EQ(0, dm_migrate(self->fds[1], self->mem, self->len,
+				DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(self->len, m.moved);
+	EXPECT_EQ(self->len, dm_migrate_sum(&m));
+	EXPECT_TRUE(dm_all(self->fds[1], self->mem, self->len, DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
 /* The other device reads and writes it: remotely, or after it came back. */
 TEST_F(peers, access)
 {
@@ -232,7 +247,8 @@ TEST_F(peers, owner_is_unplugged)
 
 	dm_poke(self->mem, 77);
 	for (i = 0; i < UNPLUG_ROUNDS; i++) {
-		ASSERT_EQ(0, dm_to_device(self->fds[0], self->mem, self->len));
+		ASSERT_EQ(0, dm_to_device_settled(self->fds[0], self->mem,
+						  self->len));
 		ASSERT_EQ(0, dm_read64(self->fds[1], self->mem, &value));
 		EXPECT_EQ(77 + i, value);
 		/* Every second time the other one pulls it over meanwhile. */

@@ -4,6 +4,8 @@
  * on no other, the device has an error, and nobody gets the page again.
  * Documentation: drivers/dmirror/dmirror.rst.
  */
+#include <sys/uio.h>
+
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
 #include "dmirror_advice.h"
@@ -306,6 +308,73 @@ TEST_F(poison, discarded)
 	EXPECT_EQ(1, dm_count_code(self->hit, self->page, BUS_MCEERR_AR));
 	ASSERT_EQ(0, madvise(self->hit, self->page, MADV_DONTNEED));
 	EXPECT_TRUE(dm_zero(self->hit, self->page));
+	EXPECT_EQ(0, bad_neighbours(self));
+}
+
+/* mm was told of an error and works on a queue: the page is zeroes until it is done. */
+static bool error_arrives(const struct _test_data_poison *self)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < 1000; tries++) {
+		if (dm_count_code(self->hit, self->page, BUS_MCEERR_AR))
+			return true;
+		if (!dm_trap.code && !dm_zero(self->hit, self->page))
+			return false;
+		dm_msleep(10);
+	}
+	return false;
+}
+
+/*
+ * The device goes away, and the program still has its error: as one of the page of
+ * system memory that took the place.
+ */
+TEST_F(poison, unplugged)
+{
+	if (access("/sys/devices/system/memory/hard_offline_page", F_OK))
+		SKIP(return, "CONFIG_MEMORY_FAILURE is missing");
+	if (dm_kernel_before(6, 12))
+		SKIP(return, "not on 6.1: clear_hwpoisoned_pages() stops it later");
+	ASSERT_EQ(0, poison(self, self->hit));
+	ASSERT_EQ(0, dm_unplug(self->device));
+	EXPECT_TRUE(error_arrives(self));
+	EXPECT_EQ(0, bad_neighbours(self));
+	ASSERT_EQ(0, dm_plug(self->device));
+	EXPECT_EQ(0, dm_counter(self->device, "poisoned"));
+	EXPECT_EQ(1, dm_count_code(self->mem, self->len, BUS_MCEERR_AR));
+}
+
+/*
+ * Held, the page cannot be unmapped: whoever poisoned it hears so. It moves when it
+ * is let go and the device goes, and then mm has the error to tell the program of.
+ */
+TEST_F(poison, held_until_the_device_goes)
+{
+	struct iovec iov = { self->hit, self->page };
+	int pipes[2];
+
+	if (variant->backing.memory_type != DMIRROR_MEMORY_COHERENT) {
+		ASSERT_EQ(0, dm_hold_fetches(self->fd, self->hit));
+		EXPECT_EQ(0, bad_neighbours(self));
+		return;
+	}
+	if (dm_kernel_before(6, 12))
+		SKIP(return, "not on 6.1: clear_hwpoisoned_pages() stops it later");
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(self->page, vmsplice(pipes[1], &iov, 1, 0));
+	EXPECT_NE(0, poison(self, self->hit));
+	EXPECT_EQ(EBUSY, errno);
+	EXPECT_EQ(self->poisoned + self->page,
+		  dm_counter(self->device, "poisoned"));
+	ASSERT_EQ(self->page, read(pipes[0], self->buf, self->page));
+	close(pipes[0]);
+	close(pipes[1]);
+
+	ASSERT_EQ(0, dm_unplug(self->device));
+	EXPECT_EQ(0, bad_neighbours(self));
+	EXPECT_TRUE(error_arrives(self));
+	ASSERT_EQ(0, dm_plug(self->device));
 	EXPECT_EQ(0, bad_neighbours(self));
 }
 

@@ -124,6 +124,7 @@ TEST_F(prefer, device_for_a_part)
 			   DMIRROR_PLACE_SYSTEM));
 	ASSERT_EQ(0, touch(self, self->mem + 2 * part));
 	EXPECT_TRUE(dm_all(self->fd, self->mem, part, DMIRROR_PLACE_SYSTEM));
+	ASSERT_EQ(0, touch(self, self->mem + 3 * part));
 	EXPECT_TRUE(dm_all(self->fd, self->mem + part, 2 * part,
 			   DMIRROR_PLACE_LOCAL));
 	EXPECT_TRUE(dm_all(self->fd, self->mem + 3 * part, part,
@@ -147,6 +148,25 @@ TEST_F(prefer, system)
 	EXPECT_TRUE(dm_all(self->fd, self->mem + part, part,
 			   DMIRROR_PLACE_LOCAL));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* One request over what is to stay and what is to come: each is where it is to be. */
+TEST_F(prefer, one_request_over_two)
+{
+	size_t part = self->len / 2;
+	char *buf = malloc(self->len);
+
+	ASSERT_NE(NULL, buf);
+	ASSERT_EQ(0, prefer(self, self->mem, part,
+			    DMIRROR_ADVICE_PREFER_SYSTEM));
+	ASSERT_EQ(0, prefer(self, self->mem + part, part,
+			    DMIRROR_ADVICE_PREFER_DEVICE));
+	ASSERT_EQ(0, dm_read(self->fd, self->mem, buf, self->len));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, part, DMIRROR_PLACE_SYSTEM));
+	EXPECT_TRUE(dm_all(self->fd, self->mem + part, part,
+			   DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(buf, self->len, SEED));
+	free(buf);
 }
 
 /* It is said of one file, and another of the same device knows nothing of it. */
@@ -182,6 +202,9 @@ TEST_F(prefer, too_many)
 	EXPECT_EQ(-ENOSPC, ret);
 	EXPECT_EQ(RANGES_MAX + 1, i);
 
+	/* Another word on one of them makes no more of them. */
+	EXPECT_EQ(0, prefer(self, at, self->page, DMIRROR_ADVICE_PREFER_DEVICE));
+
 	/* To say nothing of the middle of one would make two of it. */
 	ASSERT_EQ(0, prefer(self, at, 5 * self->page,
 			    DMIRROR_ADVICE_PREFER_NONE));
@@ -193,6 +216,8 @@ TEST_F(prefer, too_many)
 			    DMIRROR_ADVICE_PREFER_DEVICE));
 	EXPECT_EQ(-ENOSPC, prefer(self, at + self->page, self->page,
 				  DMIRROR_ADVICE_PREFER_NONE));
+	EXPECT_EQ(-ENOSPC, prefer(self, at + self->page, self->page,
+				  DMIRROR_ADVICE_PREFER_SYSTEM));
 	EXPECT_EQ(0, prefer(self, at, self->page, DMIRROR_ADVICE_PREFER_NONE));
 	ASSERT_EQ(0, prefer(self, at, 2 * RANGES_MAX * self->page,
 			    DMIRROR_ADVICE_PREFER_NONE));

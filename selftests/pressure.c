@@ -6,7 +6,7 @@
  */
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
-#include "dmirror_load.h"
+#include "dmirror_advice.h"
 
 #define SEED		0x9e55
 #define MAX_BLOCKS	16
@@ -148,6 +148,17 @@ static int oversubscribe(const struct dm *dm, size_t len, __u64 seed)
 	return 0;
 }
 
+/* One of two: they exit together, so that neither has memory on its way just then. */
+static int oversubscribe_together(const struct dm *dm, __u64 *words, size_t len,
+				  __u64 seed)
+{
+	int ret = oversubscribe(dm, len, seed);
+
+	__atomic_add_fetch(words, 1, __ATOMIC_SEQ_CST);
+	dm_await(words, 2);
+	return ret;
+}
+
 /* By two processes at once, and every byte stays what it has to be. */
 TEST_F_TIMEOUT(pressure, two_processes, 300)
 {
@@ -161,8 +172,9 @@ TEST_F_TIMEOUT(pressure, two_processes, 300)
 	for (i = 0; i < 2; i++) {
 		pids[i] = fork();
 		if (!pids[i])
-			_exit(oversubscribe(&self->dm, self->size * 2,
-					    (i + 1ULL) << 32));
+			_exit(oversubscribe_together(&self->dm, self->words,
+						     self->size * 2,
+						     (i + 1ULL) << 32));
 	}
 	while (left[0] || left[1]) {
 		ASSERT_EQ(0, dm_query(self->fd, &q));
@@ -288,6 +300,7 @@ TEST_F_TIMEOUT(pressure, eviction_and_mremap, 120)
 
 TEST_F_TIMEOUT(pressure, eviction_and_exit, 120)
 {
+	struct dm dm = dm_unmapping(&self->dm);
 	unsigned int i;
 	pid_t hog, pid;
 
@@ -295,7 +308,7 @@ TEST_F_TIMEOUT(pressure, eviction_and_exit, 120)
 	for (i = 0; i < dm_rounds(RACE_ROUNDS); i++) {
 		pid = fork();
 		if (!pid) {
-			char *mem = dm_alloc(&self->dm, 2 * DM_HUGE, SEED);
+			char *mem = dm_alloc(&dm, 2 * DM_HUGE, SEED);
 			int fd = dm_open_number(self->device);
 
 			DM_CHECK(!crowd_in(fd, mem, 2 * DM_HUGE));
@@ -309,6 +322,7 @@ TEST_F_TIMEOUT(pressure, eviction_and_exit, 120)
 /* Those that are killed are evicting themselves just then, or are evicted. */
 TEST_F_TIMEOUT(pressure, eviction_and_kill, 120)
 {
+	struct dm dm = dm_unmapping(&self->dm);
 	size_t len = self->size + DM_HUGE;
 	unsigned int i;
 	pid_t hog, pid;
@@ -318,7 +332,7 @@ TEST_F_TIMEOUT(pressure, eviction_and_kill, 120)
 		dm_poke(self->words + 2, 0);
 		pid = fork();
 		if (!pid)
-			_exit(hog_run(&self->dm, self->words + 2, len));
+			_exit(hog_run(&dm, self->words + 2, len));
 		while (dm_peek(self->words + 2) < 2 + i % 4)
 			dm_msleep(1);
 		dm_msleep(i % 5);
@@ -596,6 +610,55 @@ TEST_F_TIMEOUT(pressure, some_copies_fail, 120)
 	EXPECT_EQ(0, dm_stuck(self->fd, mem, len));
 	EXPECT_EQ(0, dm_bad(mem, len, SEED));
 	munmap(mem, len);
+}
+
+/*
+ * Fewer placeholders than there is to drop: what has none is not dropped, but evicted
+ * as any other memory, with its contents, and that is counted.
+ */
+TEST_F_TIMEOUT(pressure, placeholders_used_up, 120)
+{
+	size_t len = 2 * DM_HUGE, n = len / self->page, dropped = 0, bad = 0, i;
+	char *mem = dm_alloc(&self->dm, len, 1), *more = dm_map(&self->dm, len);
+	long long purged = dm_counter(self->device, "purged");
+	long long unpurged = dm_counter(self->device, "unpurged");
+	struct dmirror_page *pages = calloc(n, sizeof(*pages));
+	struct dmirror_advise a;
+
+	ASSERT_NE(NULL, pages);
+	ASSERT_NE(NULL, mem);
+	ASSERT_NE(NULL, more);
+	ASSERT_GT(self->size, len);
+	ASSERT_EQ(0, dm_to_device(self->fd, mem, len));
+	ASSERT_EQ(0, dm_dontneed(self->fd, mem, len));
+	ASSERT_EQ(0, dm_evict(self->device, self->size));
+	EXPECT_EQ(DM_HUGE, dm_counter(self->device, "purged") - purged);
+	EXPECT_LT(unpurged, dm_counter(self->device, "unpurged"));
+	EXPECT_EQ(DM_HUGE, dm_counter(self->device, "placeholders"));
+
+	ASSERT_EQ(0, dm_snapshot(self->fd, mem, len, pages));
+	for (i = 0; i < n; i++) {
+		if (pages[i].place == DMIRROR_PLACE_DROPPED)
+			dropped++;
+		else
+			bad += dm_bad_from(mem + i * self->page, self->page, 1, i);
+	}
+	EXPECT_EQ(DM_HUGE / self->page, dropped);
+	EXPECT_EQ(0, bad);
+
+	/* Once they are free they serve again. */
+	EXPECT_EQ(0, dm_advise(self->fd, mem, len, DMIRROR_ADVICE_WILLNEED, &a));
+	EXPECT_EQ(DM_HUGE, a.dropped);
+	munmap(mem, len);
+	EXPECT_EQ(0, dm_counter(self->device, "placeholders"));
+	dm_fill(more, DM_HUGE, 2);
+	ASSERT_EQ(0, dm_to_device(self->fd, more, DM_HUGE));
+	ASSERT_EQ(0, dm_dontneed(self->fd, more, DM_HUGE));
+	ASSERT_EQ(0, dm_evict(self->device, self->size));
+	EXPECT_EQ(DM_HUGE, dm_counter(self->device, "placeholders"));
+	munmap(more, len);
+	EXPECT_EQ(0, dm_counter(self->device, "placeholders"));
+	free(pages);
 }
 
 TEST_HARNESS_MAIN

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Runs the tests of pressure.c with devices of a few MiB.
+# Runs the tests of pressure.c with devices of a few MiB, and fewer placeholders.
 
 . "$(dirname "$0")/reload.sh"
 
@@ -15,4 +15,4 @@ other_args() {
 }
 
 # shellcheck disable=SC2046 # a list of words
-run_with pressure $(other_args) private_size=6 spm_size=6
+run_with pressure $(other_args) private_size=6 spm_size=6 placeholder_size=2

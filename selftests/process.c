@@ -747,9 +747,11 @@ TEST_F(process, mlock)
 	ASSERT_EQ(0, mlock(self->mem, self->len));
 	locked = dm_file_value("/proc/self/status", "VmLck");
 	EXPECT_EQ(self->len / 1024, locked);
-	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_to_device_settled(self->fd, self->mem,
+					  self->len));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
-	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_to_device_settled(self->fd, self->mem,
+					  self->len));
 	ASSERT_EQ(0, munlock(self->mem, self->len));
 	ASSERT_EQ(0, mlock(self->mem, self->len));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));

@@ -9,6 +9,7 @@
 
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
+#include "dmirror_inject.h"
 
 #define SEED		0x5eed
 #define RACE_PAGES	8
@@ -663,50 +664,6 @@ TEST_F(rules, rule06_filter_by_context_hmm)
 	close(second);
 }
 
-/*
- * Makes the n-th allocation of the ioctls below fail. Says why not if it
- * cannot.
- */
-static const char *injection_setup(void)
-{
-	static const char * const switches[][2] = {
-		{ "/sys/kernel/debug/failslab/ignore-gfp-wait", "N" },
-		{ "/sys/kernel/debug/failslab/verbose", "0" },
-		{ "/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N" },
-		{ "/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem", "N" },
-		{ "/sys/kernel/debug/fail_page_alloc/min-order", "0" },
-		{ "/sys/kernel/debug/fail_page_alloc/verbose", "0" },
-		{ "/sys/kernel/debug/fail_usercopy/verbose", "0" },
-		{ "/sys/kernel/debug/dmirror/fail_copy/verbose", "0" },
-	};
-	unsigned int i, done = 0;
-
-	if (access("/proc/thread-self/fail-nth", W_OK))
-		return "no /proc/thread-self/fail-nth: CONFIG_FAULT_INJECTION";
-	for (i = 0; i < ARRAY_SIZE(switches); i++)
-		done += !dm_file_write(switches[i][0], switches[i][1]);
-	if (done < 6)
-		return "CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC, CONFIG_FAULT_INJECTION_DEBUG_FS";
-	return NULL;
-}
-
-static int injection_start(unsigned int nth)
-{
-	char text[16];
-
-	snprintf(text, sizeof(text), "%u", nth);
-	return dm_file_write("/proc/thread-self/fail-nth", text);
-}
-
-/* Whether a failure was injected since injection_start() */
-static bool injection_stop(void)
-{
-	long left = dm_file_number("/proc/thread-self/fail-nth");
-
-	dm_file_write("/proc/thread-self/fail-nth", "0");
-	return left == 0;
-}
-
 #define MAX_NTH	2000
 
 static bool injected_error(int ret)
@@ -724,7 +681,7 @@ TEST_F_TIMEOUT(rules, rule07_one_abort_path, 300)
 {
 	size_t len = variant->backing.thp ? self->len : RACE_PAGES * self->page;
 	const unsigned int step = variant->backing.thp ? 97 : 1;
-	const char *why = injection_setup();
+	const char *why = dm_nth_setup();
 	struct dmirror_query before, after;
 	unsigned int nth, back, failures;
 	struct dmirror_migrate m;
@@ -741,12 +698,12 @@ TEST_F_TIMEOUT(rules, rule07_one_abort_path, 300)
 			ASSERT_EQ(0, back ?
 				  dm_to_device(self->dm.fd, self->mem, len) :
 				  dm_to_system(self->dm.fd, self->mem, len));
-			ASSERT_EQ(0, injection_start(nth));
+			ASSERT_EQ(0, dm_nth_start(nth));
 			ret = dm_migrate_raw(self->dm.fd, self->mem, len,
 					     back ? DMIRROR_TARGET_SYSTEM :
 						    DMIRROR_TARGET_DEVICE,
 					     &m);
-			more = injection_stop();
+			more = dm_nth_stop();
 			failures += more;
 			ASSERT_TRUE(injected_error(ret)) {
 				TH_LOG("error %d at allocation %u", ret, nth);
@@ -778,7 +735,7 @@ TEST_F_TIMEOUT(rules, rule07_one_abort_path_holes, 300)
 {
 	size_t len = variant->backing.thp ? self->len : RACE_PAGES * self->page;
 	const unsigned int step = variant->backing.thp ? 97 : 1;
-	const char *why = injection_setup();
+	const char *why = dm_nth_setup();
 	unsigned int nth, failures = 0;
 	struct dmirror_migrate m;
 	bool more = true;
@@ -790,10 +747,10 @@ TEST_F_TIMEOUT(rules, rule07_one_abort_path_holes, 300)
 	for (nth = 1; more && nth < MAX_NTH; nth += nth < 32 ? 1 : step) {
 		hole = dm_map(&self->dm, len);
 		ASSERT_NE(NULL, hole);
-		ASSERT_EQ(0, injection_start(nth));
+		ASSERT_EQ(0, dm_nth_start(nth));
 		ret = dm_migrate_raw(self->dm.fd, hole, len,
 				     DMIRROR_TARGET_DEVICE, &m);
-		more = injection_stop();
+		more = dm_nth_stop();
 		failures += more;
 		ASSERT_TRUE(injected_error(ret));
 		ASSERT_EQ(0, dm_stuck(self->dm.fd, hole, len));
@@ -824,7 +781,7 @@ static void touch(const char *addr)
  */
 TEST_F_TIMEOUT(rules, rule07_one_abort_path_cpu_fault, 300)
 {
-	const char *why = injection_setup();
+	const char *why = dm_nth_setup();
 	unsigned int nth, failures = 0;
 	bool more = true;
 	__u64 value;
@@ -840,11 +797,11 @@ TEST_F_TIMEOUT(rules, rule07_one_abort_path_cpu_fault, 300)
 		ASSERT_EQ(0, dm_query(self->dm.fd, &before));
 		for (at = 0; at < self->len; at += self->page) {
 			value = dm_word(SEED, at / self->page, 0);
-			ASSERT_EQ(0, injection_start(at / self->page % 8 + 1));
+			ASSERT_EQ(0, dm_nth_start(at / self->page % 8 + 1));
 			more = sigsetjmp(bus_error, 1);
 			if (!more && dm_peek(self->mem + at) == value)
 				dm_poke(self->mem + at, value);
-			injection_stop();
+			dm_nth_stop();
 			ASSERT_FALSE(more);
 		}
 		ASSERT_EQ(0, dm_query(self->dm.fd, &after));
@@ -857,9 +814,9 @@ TEST_F_TIMEOUT(rules, rule07_one_abort_path_cpu_fault, 300)
 	}
 	for (nth = 1; more && nth < 200; nth++) {
 		ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, self->len));
-		ASSERT_EQ(0, injection_start(nth));
+		ASSERT_EQ(0, dm_nth_start(nth));
 		touch(self->mem);
-		more = injection_stop();
+		more = dm_nth_stop();
 		failures += more;
 		value = dm_peek(self->mem);
 		ASSERT_EQ(dm_word(SEED, 0, 0), value);
@@ -873,7 +830,7 @@ TEST_F_TIMEOUT(rules, rule07_one_abort_path_cpu_fault, 300)
 /* Device access and its faults, and atomics, with every allocation failing. */
 TEST_F_TIMEOUT(rules, rule07_one_abort_path_access, 300)
 {
-	const char *why = injection_setup();
+	const char *why = dm_nth_setup();
 	size_t len = RACE_PAGES * self->page;
 	unsigned int nth, failures = 0;
 	bool more = true;
@@ -887,9 +844,9 @@ TEST_F_TIMEOUT(rules, rule07_one_abort_path_access, 300)
 		/* Nothing is mapped on the device, part of it is there. */
 		ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, len));
 		ASSERT_EQ(0, dm_to_system(self->dm.fd, self->mem, len / 2));
-		ASSERT_EQ(0, injection_start(nth));
+		ASSERT_EQ(0, dm_nth_start(nth));
 		ret = dm_read(self->dm.fd, self->mem, self->buf, len);
-		more = injection_stop();
+		more = dm_nth_stop();
 		failures += more;
 		ASSERT_TRUE(injected_error(ret));
 		if (!ret)
@@ -901,10 +858,10 @@ TEST_F_TIMEOUT(rules, rule07_one_abort_path_access, 300)
 	for (nth = 1, more = true; more && nth < MAX_NTH; nth++) {
 		ASSERT_EQ(0, dm_to_system(self->dm.fd, self->mem, len));
 		ASSERT_EQ(value + sum, dm_peek(self->mem));
-		ASSERT_EQ(0, injection_start(nth));
+		ASSERT_EQ(0, dm_nth_start(nth));
 		ret = dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD, self->mem, 8,
 				1, 0, &a);
-		more = injection_stop();
+		more = dm_nth_stop();
 		failures += more;
 		ASSERT_TRUE(injected_error(ret));
 

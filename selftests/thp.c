@@ -6,6 +6,8 @@
  */
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
+#include "dmirror_advice.h"
+#include "dmirror_inject.h"
 
 #define SEED	0x74b
 
@@ -539,7 +541,31 @@ TEST_F(thp, no_room_in_system)
 	}
 }
 
-/* The same for a hole. */
+/* Nor does the engine copy: an error, and not a CPU that faults for ever. */
+TEST_F(thp, no_room_and_no_copy)
+{
+	const char *why = dm_attr_start("fail_copy", 0, -1);
+
+	if (why)
+		SKIP(return, "%s", why);
+	dm_attr_stop("fail_copy");
+	if (dm_refuse_pages(NULL, false))
+		SKIP(return, "no huge pages to be refused: CONFIG_FAIL_PAGE_ALLOC");
+	ASSERT_EQ(0, dm_trap_init());
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, DM_HUGE));
+	ASSERT_EQ(0, dm_refuse_pages("9", false));
+	ASSERT_EQ(NULL, dm_attr_start("fail_copy", 0, -1));
+	/* The CPU needs no copy of coherent memory. */
+	EXPECT_EQ(variant->backing.memory_type == DMIRROR_MEMORY_PRIVATE ? 3 : 0,
+		  dm_count_code(self->mem + 5 * self->page, 3 * self->page,
+				BUS_ADRERR));
+	dm_attr_stop("fail_copy");
+	EXPECT_EQ(0, dm_refuse_pages(NULL, false));
+	EXPECT_EQ(0, dm_bad(self->mem, DM_HUGE, SEED));
+	EXPECT_EQ(0, dm_stuck(self->fd, self->mem, DM_HUGE));
+}
+
+/* A hole for which there is no huge page */
 TEST_F(thp, no_room_for_hole)
 {
 	char *hole = dm_map(&self->dm, DM_HUGE);

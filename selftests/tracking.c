@@ -231,7 +231,7 @@ TEST_F(state, uffd_missing)
 }
 
 /*
- * Half of it is protected: here first, then there; then a write is an event. All
+ * Half of it is protected, here or there; when it is back a write is an event. All
  * of it where half would leave a huge page that no migration can split.
  */
 TEST_F(state, uffd_wp)
@@ -240,7 +240,8 @@ TEST_F(state, uffd_wp)
 	bool want[MAX_PAGES] = { 0 };
 	const char *why;
 	pthread_t thread;
-	unsigned int there, way;
+	unsigned int way;
+	bool there;
 	__u64 flags;
 	int uffd;
 
@@ -249,8 +250,8 @@ TEST_F(state, uffd_wp)
 		SKIP(return, "%s", why);
 	for (i = 0; i < half / self->page; i++)
 		want[i] = true;
-	for (there = 0; there < 2; there++) {
-		way = there ? DM_WAY_CALL : DM_WAY_TOUCH;
+	for (way = 0; way < DM_WAYS; way++) {
+		there = way & 1;
 		if (there)
 			ASSERT_EQ(0, dm_to_device(self->fd, self->mem,
 						  self->len));

@@ -522,6 +522,8 @@ TEST_F(unplug, killed_while_a_call_lasts)
 	EXPECT_EQ(0, plugged(self->dm.device));
 	EXPECT_EQ(-1, dm_open_number(self->dm.device));
 	EXPECT_EQ(ENODEV, errno);
+	EXPECT_NE(0, dm_file_write(dm_debugfs_path(self->dm.device, "evict"),
+				   "4096"));
 	EXPECT_EQ(0, other_than_enodev(self->fd, self->mem, self->len,
 				       self->buf));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
@@ -545,10 +547,15 @@ TEST_F(unplug, rule10_killed_while_a_page_is_held)
 	int pipes[2], fd;
 	pid_t pid;
 
-	if (variant->backing.memory_type != DMIRROR_MEMORY_COHERENT)
-		SKIP(return, "nobody can hold private memory");
 	ASSERT_EQ(0, pipe(pipes));
 	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	if (variant->backing.memory_type != DMIRROR_MEMORY_COHERENT) {
+		ASSERT_EQ(0, dm_hold_fetches(self->fd, self->mem));
+		EXPECT_EQ(0, dm_unplug(self->dm.device));
+		EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+		ASSERT_EQ(0, dm_plug(self->dm.device));
+		return;
+	}
 	ASSERT_EQ(self->page, vmsplice(pipes[1], &iov, 1, 0));
 	pid = unplug_in_child(self->dm.device);
 	while (dm_counter(self->dm.device, "memory_used") != self->page)

@@ -1,0 +1,726 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A storm: threads that do to one piece of memory whatever can be done to it, each
+ * by its own sequence of random numbers and a given number of times.
+ *
+ * Every page has an owner, one of the threads, who alone changes its contents and
+ * keeps in the model what they are. What leaves the contents alone anybody does to
+ * any page. So each owner knows at any time what every byte of his pages must be.
+ */
+#ifndef SELFTESTS_DMIRROR_STORM_H
+#define SELFTESTS_DMIRROR_STORM_H
+
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include "dmirror_load.h"
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP	4
+#endif
+#ifndef MADV_COLD
+#define MADV_COLD		20
+#define MADV_PAGEOUT		21
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ	22
+#endif
+
+#define STORM_HANDS	3
+#define STORM_RUN	32	/* pages that a step is about, at most */
+#define STORM_COMMON	1	/* of pages that have the same contents, for KSM */
+
+struct storm;
+
+struct storm_hand {
+	struct storm *storm;
+	pthread_t thread;
+	unsigned int id;
+	__u64 random;
+	__u64 seed;		/* the last that was used */
+	int fds[2];		/* on two devices; -1 while there is none */
+	char *buf;
+	char *aside;		/* where own pages are moved to, for a moment */
+	unsigned int steps;
+	unsigned int step;
+	const char *doing;
+	int error;
+};
+
+struct storm {
+	struct dm dm;
+	unsigned int devices[2];
+	char *mem;
+	size_t pages;
+	size_t unit;		/* pages that change owner together */
+	bool whole;		/* huge pages are not to be mapped by PTEs */
+	__u64 *seeds;		/* the model; 0 is a page of zeroes */
+	__u64 seed;
+	__u64 *progress;	/* steps of all threads; shared between processes */
+	bool keep;		/* huge pages on a device are not to be unmapped */
+	bool one_by_one;	/* migrations make mm split huge pages */
+	pthread_mutex_t turn;	/* of who migrates then */
+	struct storm_hand hands[STORM_HANDS];
+};
+
+/*
+ * From 6.19 on migrate_vma_setup() splits a huge page that is mapped by PTEs, and
+ * takes its reference when nothing keeps the page any more: see Limits in
+ * README.md. There huge pages stay what they are: what is done to them is done to
+ * the whole, and nobody shares them after fork. A migration to coherent memory, for
+ * which mm splits them, has no other beside it.
+ */
+static inline bool storm_huge_pages_race(void)
+{
+	return !dm_kernel_before(6, 19);
+}
+
+static inline unsigned int storm_random(struct storm_hand *h,
+					unsigned int below)
+{
+	h->random = h->random * 6364136223846793005ULL + 1442695040888963407ULL;
+	return (h->random >> 33) % below;
+}
+
+static inline char *storm_page(const struct storm *s, size_t page)
+{
+	return s->mem + page * s->dm.page;
+}
+
+/* Any pages: where they begin, and how many */
+static inline char *storm_any(struct storm_hand *h, size_t *len)
+{
+	struct storm *s = h->storm;
+	size_t first = storm_random(h, s->pages);
+	size_t nr = 1 + storm_random(h, STORM_RUN);
+	size_t huge = DM_HUGE / s->dm.page;
+
+	if (s->whole || (s->dm.backing.thp && !storm_random(h, 4))) {
+		first -= first % huge;
+		nr = huge;
+	}
+	if (nr > s->pages - first)
+		nr = s->pages - first;
+	*len = nr * s->dm.page;
+	return storm_page(s, first);
+}
+
+/* The first page of one of the thread's own units */
+static inline size_t storm_own_unit(struct storm_hand *h)
+{
+	struct storm *s = h->storm;
+	size_t units = s->pages / s->unit / STORM_HANDS;
+
+	return (storm_random(h, units) * STORM_HANDS + h->id) * s->unit;
+}
+
+/* One of the thread's own pages */
+static inline size_t storm_own(struct storm_hand *h)
+{
+	return storm_own_unit(h) + storm_random(h, h->storm->unit);
+}
+
+/* Whether a page, or a copy of it at @at, is what it has to be */
+static inline int storm_check(struct storm_hand *h, size_t page, const char *at)
+{
+	struct storm *s = h->storm;
+
+	if (s->seeds[page] ? !dm_bad(at, s->dm.page, s->seeds[page]) :
+			     dm_zero(at, s->dm.page))
+		return 0;
+	fprintf(stderr, "# page %zu of thread %u is not of seed %llx\n", page,
+		h->id, s->seeds[page]);
+	return -EILSEQ;
+}
+
+static inline void storm_write(struct storm_hand *h, size_t page, __u64 seed)
+{
+	struct storm *s = h->storm;
+
+	s->seeds[page] = seed;
+	dm_fill(storm_page(s, page), s->dm.page, seed);
+}
+
+/* Says who the owner is, so that a page of somebody else's is known. */
+static inline __u64 storm_next_seed(struct storm_hand *h)
+{
+	return ++h->seed;
+}
+
+/* Opens what the device has become when it was unplugged; it may not be there. */
+static inline int storm_gone(struct storm_hand *h, unsigned int which, int ret)
+{
+	if (ret != -ENODEV && ret != -EBADF)
+		return ret;
+	if (h->fds[which] >= 0)
+		close(h->fds[which]);
+	h->fds[which] = dm_open_number(h->storm->devices[which]);
+	return 0;
+}
+
+/*
+ * Content stays as it is, and so anybody may
+ */
+
+static inline int storm_migrate(struct storm_hand *h, char *at, size_t len,
+				unsigned int which, unsigned int target)
+{
+	struct storm *s = h->storm;
+	struct dmirror_migrate m;
+	int ret;
+
+	if (s->one_by_one)
+		pthread_mutex_lock(&s->turn);
+	ret = dm_migrate_raw(h->fds[which], at, len, target, &m);
+	if (s->one_by_one)
+		pthread_mutex_unlock(&s->turn);
+	if (ret && ret != -ENOSPC)
+		return storm_gone(h, which, ret);
+	if (dm_migrate_sum(&m) == len)
+		return 0;
+	fprintf(stderr, "# migration: %llu of %zu counted\n",
+		dm_migrate_sum(&m), len);
+	return -EILSEQ;
+}
+
+static inline int storm_to_device(struct storm_hand *h)
+{
+	size_t len;
+	char *at = storm_any(h, &len);
+
+	return storm_migrate(h, at, len, storm_random(h, 2),
+			     DMIRROR_TARGET_DEVICE);
+}
+
+static inline int storm_to_system(struct storm_hand *h)
+{
+	size_t len;
+	char *at = storm_any(h, &len);
+
+	return storm_migrate(h, at, len, storm_random(h, 2),
+			     storm_random(h, 4) ? DMIRROR_TARGET_SYSTEM :
+						  DMIRROR_TARGET_STAY);
+}
+
+static inline int storm_device_read(struct storm_hand *h)
+{
+	unsigned int which = storm_random(h, 2);
+	size_t len;
+	char *at = storm_any(h, &len);
+
+	if (len > STORM_RUN * h->storm->dm.page)
+		len = STORM_RUN * h->storm->dm.page;
+	return storm_gone(h, which, dm_read(h->fds[which], at, h->buf, len));
+}
+
+static inline int storm_snapshot(struct storm_hand *h)
+{
+	unsigned int which = storm_random(h, 2);
+	size_t len;
+	char *at = storm_any(h, &len);
+	long ret = dm_count(h->fds[which], at, len, DMIRROR_PLACE_LOCAL);
+
+	return ret < 0 ? storm_gone(h, which, ret) : 0;
+}
+
+/* What the kernel answers to advice is its own affair. */
+static inline int storm_advise(struct storm_hand *h)
+{
+	static const int advice[] = {
+		MADV_COLD, MADV_POPULATE_READ, MADV_WILLNEED, MADV_COLLAPSE,
+		MADV_PAGEOUT,
+	};
+	size_t len;
+	char *at = storm_any(h, &len);
+
+	/* Reclaim maps huge pages by PTEs. */
+	madvise(at, len, advice[storm_random(h, ARRAY_SIZE(advice) -
+					     h->storm->whole)]);
+	return 0;
+}
+
+static inline int storm_mlock(struct storm_hand *h)
+{
+	size_t len;
+	char *at = storm_any(h, &len);
+
+	if (storm_random(h, 2))
+		mlock(at, len);
+	else
+		munlock(at, len);
+	return 0;
+}
+
+/* To one of the two nodes, page by page */
+static inline int storm_move_pages(struct storm_hand *h)
+{
+	int nodes[STORM_RUN], status[STORM_RUN], node = storm_random(h, 2);
+	void *pages[STORM_RUN];
+	size_t len, i, nr;
+	char *at = storm_any(h, &len);
+
+	nr = len / h->storm->dm.page;
+	if (nr > STORM_RUN)
+		nr = STORM_RUN;
+	for (i = 0; i < nr; i++) {
+		pages[i] = at + i * h->storm->dm.page;
+		nodes[i] = node;
+	}
+	syscall(SYS_move_pages, 0, nr, pages, nodes, status, 2);
+	return 0;
+}
+
+static inline int storm_open_close(struct storm_hand *h)
+{
+	int fd = dm_open_number(h->storm->devices[storm_random(h, 2)]);
+	__u64 value;
+
+	if (fd < 0)
+		return errno == ENODEV ? 0 : -errno;
+	dm_read64(fd, storm_page(h->storm, storm_random(h, h->storm->pages)),
+		  &value);
+	return close(fd);
+}
+
+/* Everything that is on the device comes back, of all processes. */
+static inline int storm_release(struct storm_hand *h)
+{
+	int fd = hmm_open(h->storm->devices[storm_random(h, 2)]);
+
+	if (fd < 0)
+		return 0;
+	hmm_call(fd, HMM_RELEASE, h->storm->mem, NULL, 1, NULL);
+	return close(fd);
+}
+
+/*
+ * What only the owner may
+ */
+
+static inline int storm_cpu_write(struct storm_hand *h)
+{
+	storm_write(h, storm_own(h), storm_next_seed(h));
+	return 0;
+}
+
+static inline int storm_cpu_check(struct storm_hand *h)
+{
+	size_t page = storm_own(h);
+
+	return storm_check(h, page, storm_page(h->storm, page));
+}
+
+/* What an unplugged device had done of it does not count: it is written anew. */
+static inline int storm_device_write(struct storm_hand *h)
+{
+	unsigned int which = storm_random(h, 2);
+	struct storm *s = h->storm;
+	size_t page = storm_own(h);
+	__u64 seed = storm_next_seed(h);
+	int ret;
+
+	dm_fill(h->buf, s->dm.page, seed);
+	ret = dm_write(h->fds[which], storm_page(s, page), h->buf, s->dm.page);
+	if (!ret) {
+		s->seeds[page] = seed;
+		return 0;
+	}
+	ret = storm_gone(h, which, ret);
+	storm_write(h, page, seed);
+	return ret;
+}
+
+static inline int storm_device_check(struct storm_hand *h)
+{
+	unsigned int which = storm_random(h, 2);
+	struct storm *s = h->storm;
+	size_t page = storm_own(h);
+	int ret;
+
+	memset(h->buf, 0x5a, s->dm.page);
+	ret = dm_read(h->fds[which], storm_page(s, page), h->buf, s->dm.page);
+	return ret ? storm_gone(h, which, ret) : storm_check(h, page, h->buf);
+}
+
+static inline int storm_device_copy(struct storm_hand *h)
+{
+	unsigned int which = storm_random(h, 2);
+	size_t from = storm_own(h), to = storm_own(h);
+	struct storm *s = h->storm;
+	int ret;
+
+	if (from == to)
+		return 0;
+	ret = dm_copy(h->fds[which], storm_page(s, to), storm_page(s, from),
+		      s->dm.page);
+	if (!ret) {
+		s->seeds[to] = s->seeds[from];
+		return 0;
+	}
+	ret = storm_gone(h, which, ret);
+	storm_write(h, to, storm_next_seed(h));
+	return ret;
+}
+
+/* Adds to a word and takes it away again. */
+static inline int storm_atomic(struct storm_hand *h)
+{
+	unsigned int which = storm_random(h, 2);
+	struct storm *s = h->storm;
+	size_t page = storm_own(h);
+	__u64 word = s->seeds[page] ? dm_word(s->seeds[page], 0, 0) : 0;
+	struct dmirror_atomic a = { 0 };
+	int ret;
+
+	ret = dm_atomic(h->fds[which], DMIRROR_ATOMIC_ADD, storm_page(s, page),
+			8, 7, 0, &a);
+	if (!ret && a.result != word)
+		return -EILSEQ;
+	if (!ret)
+		ret = dm_atomic(h->fds[which], DMIRROR_ATOMIC_CAS,
+				storm_page(s, page), 8, word, word + 7, &a);
+	if (!ret && a.result != word + 7)
+		return -EILSEQ;
+	if (ret)
+		storm_write(h, page, storm_next_seed(h));
+	return ret == -EBUSY ? 0 : storm_gone(h, which, ret);
+}
+
+/* One of the thread's own units, which is zeroes if @ret says that it worked */
+static inline int storm_zeroed(struct storm_hand *h, size_t first, int ret)
+{
+	if (!ret)
+		memset(h->storm->seeds + first, 0,
+		       h->storm->unit * sizeof(*h->storm->seeds));
+	return ret;
+}
+
+static inline int storm_dontneed(struct storm_hand *h)
+{
+	struct storm *s = h->storm;
+	size_t first = storm_own_unit(h);
+	int ret;
+
+	ret = storm_zeroed(h, first,
+			   madvise(storm_page(s, first), s->unit * s->dm.page,
+				   MADV_DONTNEED));
+	/* What is locked is needed. */
+	return ret && errno != EINVAL ? -errno : 0;
+}
+
+/* A page that may go is there, or it is zeroes; then it is written. */
+static inline int storm_free(struct storm_hand *h)
+{
+	struct storm *s = h->storm;
+	size_t first = storm_own_unit(h), i;
+	int ret = 0;
+
+	madvise(storm_page(s, first), s->unit * s->dm.page, MADV_FREE);
+	for (i = first; i < first + s->unit && !ret; i++) {
+		if (!dm_zero(storm_page(s, i), s->dm.page))
+			ret = storm_check(h, i, storm_page(s, i));
+		storm_write(h, i, storm_next_seed(h));
+	}
+	return ret;
+}
+
+/* munmap() and mmap() in one, so that nobody else gets the address. */
+static inline int storm_unmap(struct storm_hand *h)
+{
+	struct storm *s = h->storm;
+	size_t first = storm_own_unit(h), len = s->unit * s->dm.page;
+	char *p = mmap(storm_page(s, first), len, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	madvise(p, len, s->dm.backing.thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	if (s->whole)
+		madvise(p, len, MADV_DONTFORK);
+	return storm_zeroed(h, first, 0);
+}
+
+static inline int storm_move(char *from, char *to, size_t len)
+{
+	return mremap(from, len, len,
+		      MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
+		      to) == to ? 0 : -errno;
+}
+
+/* Away and back; what is left meanwhile is a hole of memory, not of addresses. */
+static inline int storm_mremap(struct storm_hand *h)
+{
+	struct storm *s = h->storm;
+	size_t first = storm_own_unit(h), len = s->unit * s->dm.page;
+	int ret, check;
+
+	ret = storm_move(storm_page(s, first), h->aside, len);
+	if (ret)
+		return ret;
+	check = storm_migrate(h, h->aside, len, storm_random(h, 2),
+			      DMIRROR_TARGET_DEVICE) ?:
+		storm_check(h, first, h->aside);
+	ret = storm_move(h->aside, storm_page(s, first), len);
+	return ret ?: check ?: storm_check(h, first, storm_page(s, first));
+}
+
+static inline int storm_mprotect(struct storm_hand *h)
+{
+	unsigned int which = storm_random(h, 2);
+	struct storm *s = h->storm;
+	size_t first = storm_own_unit(h), len = s->unit * s->dm.page;
+	char *at = storm_page(s, first);
+	int ret;
+
+	if (mprotect(at, len, PROT_READ))
+		return -errno;
+	ret = dm_write64(h->fds[which], at, 0);
+	ret = ret == -EPERM ? 0 : storm_gone(h, which, ret ?: -EILSEQ);
+	ret = ret ?: storm_check(h, first, at);
+	return mprotect(at, len, PROT_READ | PROT_WRITE) ? -errno : ret;
+}
+
+/* Pages of equal contents, for KSM to make one of them */
+static inline int storm_merge(struct storm_hand *h)
+{
+	struct storm *s = h->storm;
+	size_t page = storm_own(h);
+
+	storm_write(h, page, STORM_COMMON);
+	madvise(storm_page(s, page), s->dm.page, MADV_MERGEABLE);
+	page = storm_own(h);
+	madvise(storm_page(s, page), s->dm.page, MADV_UNMERGEABLE);
+	return storm_check(h, page, storm_page(s, page));
+}
+
+static inline int storm_check_own(struct storm_hand *h)
+{
+	struct storm *s = h->storm;
+	size_t i;
+	int ret = 0;
+
+	for (i = 0; i < s->pages && !ret; i++)
+		if (i / s->unit % STORM_HANDS == h->id)
+			ret = storm_check(h, i, storm_page(s, i));
+	return ret;
+}
+
+/* The child has the thread's pages for its own, and the model with them. */
+static inline void storm_child(struct storm_hand *h, unsigned int end)
+{
+	struct storm *s = h->storm;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(h->fds); i++)
+		h->fds[i] = dm_open_number(s->devices[i]);
+	DM_CHECK(!storm_device_check(h));
+	DM_CHECK(!storm_to_device(h));
+	DM_CHECK(!storm_device_write(h));
+	DM_CHECK(!storm_cpu_write(h));
+	DM_CHECK(!storm_to_system(h));
+	DM_CHECK(!storm_check_own(h));
+	switch (end) {
+	case 0:
+		execl("/bin/busybox", "busybox", "true", NULL);
+		execl("/bin/true", "true", NULL);
+		_exit(1);
+	case 1:
+		kill(getpid(), SIGKILL);
+	}
+	_exit(0);
+}
+
+/* Where fork is not to share huge pages, the child has memory of its own. */
+static inline void storm_lone_child(struct storm_hand *h)
+{
+	struct storm *s = h->storm;
+	struct dm dm = dm_unmapping(&s->dm);
+	char *mem = dm_alloc(&dm, s->unit * s->dm.page, h->seed);
+	int fd = dm_open_number(s->devices[0]);
+
+	DM_CHECK(mem);
+	if (fd >= 0)
+		dm_to_device(fd, mem, s->unit * s->dm.page);
+	DM_CHECK(!dm_bad(mem, s->unit * s->dm.page, h->seed));
+	_exit(0);
+}
+
+static inline int storm_fork(struct storm_hand *h)
+{
+	unsigned int end = storm_random(h, 4);
+	pid_t pid = fork();
+	int ret;
+
+	if (!pid && h->storm->whole)
+		storm_lone_child(h);
+	if (!pid)
+		storm_child(h, end);
+	if (pid < 0)
+		return -errno;
+	if (end == 2)
+		kill(pid, SIGKILL);
+	ret = dm_wait(pid);
+	if (!ret || (ret == -SIGKILL && (end == 1 || end == 2)))
+		return 0;
+	fprintf(stderr, "# child that was to end by way %u: %d\n", end, ret);
+	return -ECHILD;
+}
+
+struct storm_op {
+	const char *name;
+	int (*run)(struct storm_hand *h);
+	unsigned int weight;
+	bool splits;		/* huge pages, so that PTEs map them */
+	bool unmaps;		/* what may be on the device */
+};
+
+static const struct storm_op storm_ops[] = {
+	{ "to device", storm_to_device, .weight = 12 },
+	{ "to system", storm_to_system, .weight = 6 },
+	{ "device read", storm_device_read, .weight = 4 },
+	{ "snapshot", storm_snapshot, .weight = 2 },
+	{ "madvise", storm_advise, .weight = 4 },
+	{ "mlock", storm_mlock, .weight = 2 },
+	{ "move_pages", storm_move_pages, .weight = 2 },
+	{ "open and close", storm_open_close, .weight = 2 },
+	{ "release", storm_release, .weight = 1 },
+	{ "CPU write", storm_cpu_write, .weight = 5 },
+	{ "CPU check", storm_cpu_check, .weight = 5 },
+	{ "device write", storm_device_write, .weight = 5 },
+	{ "device check", storm_device_check, .weight = 5 },
+	{ "device copy", storm_device_copy, .weight = 2 },
+	{ "atomic", storm_atomic, .weight = 3, .splits = true },
+	{ "dontneed", storm_dontneed, .weight = 2, .unmaps = true },
+	{ "free", storm_free, .weight = 1 },
+	{ "unmap", storm_unmap, .weight = 2, .unmaps = true },
+	{ "mremap", storm_mremap, .weight = 2, .unmaps = true },
+	{ "mprotect", storm_mprotect, .weight = 2 },
+	{ "merge", storm_merge, .weight = 2, .splits = true },
+	{ "fork", storm_fork, .weight = 1 },
+};
+
+static inline const struct storm_op *storm_draw(struct storm_hand *h)
+{
+	unsigned int all = 0, i, n;
+
+	for (i = 0; i < ARRAY_SIZE(storm_ops); i++)
+		all += storm_ops[i].weight;
+	n = storm_random(h, all);
+	for (i = 0; n >= storm_ops[i].weight; i++)
+		n -= storm_ops[i].weight;
+	return &storm_ops[i];
+}
+
+static inline void *storm_thread(void *arg)
+{
+	struct storm_hand *h = arg;
+	struct storm *s = h->storm;
+	const struct storm_op *op;
+
+	for (h->step = 0; h->step < h->steps && !h->error; h->step++) {
+		op = storm_draw(h);
+		__atomic_fetch_add(s->progress, 1, __ATOMIC_SEQ_CST);
+		if ((op->splits && s->whole) || (op->unmaps && s->keep))
+			continue;
+		h->doing = op->name;
+		h->error = op->run(h);
+	}
+	if (h->error)
+		fprintf(stderr,
+			"# STORM_SEED=%llu: process %d, thread %u, step %u, %s: %d\n",
+			s->seed, getpid(), h->id, h->step, h->doing, h->error);
+	return NULL;
+}
+
+static inline int storm_hand_init(struct storm *s, unsigned int id,
+				  __u64 number, unsigned int steps)
+{
+	struct storm_hand *h = &s->hands[id];
+	unsigned int i;
+
+	h->storm = s;
+	h->id = id;
+	h->random = s->seed + number * 0x9e3779b97f4a7c15ULL + id;
+	h->seed = (number + 1) << 48 | (__u64)(id + 1) << 40;
+	h->steps = steps;
+	h->buf = malloc(STORM_RUN * s->dm.page);
+	h->aside = dm_map(&s->dm, s->unit * s->dm.page);
+	if (!h->buf || !h->aside)
+		return -ENOMEM;
+	for (i = 0; i < ARRAY_SIZE(h->fds); i++)
+		h->fds[i] = dm_open_number(s->devices[i]);
+	for (i = 0; i < 8; i++)
+		storm_random(h, 2);
+	return 0;
+}
+
+/*
+ * Fills @s in for the @number-th process of a storm of @seed, and maps its memory:
+ * @units of what one thread owns, for each
+ */
+static inline int storm_init(struct storm *s, const struct dm *dm,
+			     const unsigned int *devices, __u64 seed,
+			     unsigned int number, unsigned int steps)
+{
+	unsigned int i;
+	int ret = 0;
+
+	memset(s, 0, sizeof(*s));
+	s->dm = *dm;
+	memcpy(s->devices, devices, sizeof(s->devices));
+	s->seed = seed;
+	s->whole = dm->backing.thp && storm_huge_pages_race();
+	s->keep = dm_huge_pages_stay(dm);
+	s->one_by_one = s->whole &&
+			dm->backing.memory_type == DMIRROR_MEMORY_COHERENT;
+	s->unit = s->whole ? DM_HUGE / dm->page : 1;
+	s->pages = dm->backing.thp ? STORM_HANDS * DM_HUGE / dm->page :
+				     STORM_HANDS * 32;
+	s->progress = dm_shared();
+	s->seeds = calloc(s->pages, sizeof(*s->seeds));
+	s->mem = dm_map(dm, s->pages * dm->page);
+	pthread_mutex_init(&s->turn, NULL);
+	if (!s->progress || !s->seeds || !s->mem)
+		return -ENOMEM;
+	if (s->whole)
+		madvise(s->mem, s->pages * dm->page, MADV_DONTFORK);
+	for (i = 0; i < STORM_HANDS && !ret; i++)
+		ret = storm_hand_init(s, i, number, steps);
+	return ret;
+}
+
+/* All threads, to their end */
+static inline int storm_run(struct storm *s)
+{
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < STORM_HANDS; i++)
+		if (pthread_create(&s->hands[i].thread, NULL, storm_thread,
+				   &s->hands[i]))
+			return -ENOMEM;
+	for (i = 0; i < STORM_HANDS; i++) {
+		pthread_join(s->hands[i].thread, NULL);
+		ret = ret ?: s->hands[i].error;
+	}
+	return ret;
+}
+
+/* Every page of it, by a device as far as one is there, and by the CPU */
+static inline int storm_check_all(struct storm *s)
+{
+	size_t size = s->dm.page, i;
+	int ret = 0;
+
+	for (i = 0; i < s->pages && !ret; i++) {
+		struct storm_hand *h = &s->hands[i / s->unit % STORM_HANDS];
+
+		if (h->fds[0] >= 0 &&
+		    !dm_read(h->fds[0], storm_page(s, i), h->buf, size))
+			ret = storm_check(h, i, h->buf);
+		ret = ret ?: storm_check(h, i, storm_page(s, i));
+	}
+	return ret;
+}
+
+#endif

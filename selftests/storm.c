@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Storms: processes with threads that do everything at the same time, and weather
+ * around them: compaction, khugepaged, ksmd, eviction, devices that are unplugged,
+ * memory that goes offline. What they do comes from a seed, which is printed, and
+ * which the environment's STORM_SEED gives again. They end after a number of steps.
+ *
+ * Meanwhile the page tables of all of them are looked at: every migration entry
+ * must belong to a locked page. When the storm is over and the devices are gone, no
+ * migration entry and no device entry is left in any mapping, and each page has the
+ * contents that the model says.
+ */
+#include <sys/prctl.h>
+
+#include "dmirror_state.h"
+#include "dmirror_storm.h"
+#include "dmirror_swap.h"
+
+#define PROCESSES	2	/* and one that is killed */
+#define STEPS		dm_rounds(160)
+#define WEATHER		dm_rounds(16)
+#define BOUND		60	/* seconds in which whatever is not stuck gets on */
+#define SETTLE_TRIES	200
+
+/*
+ * Page tables, by the module beside the driver
+ */
+
+#define ENTRIES		"/sys/kernel/debug/dmirror_entries"
+#define ENTRIES_MODULE	"/lib/modules/dmirror_entries.ko"
+
+struct entries {
+	unsigned long present;
+	unsigned long swap;
+	unsigned long migration;
+	unsigned long unlocked;
+	unsigned long device;
+	unsigned long other;
+};
+
+/* Whether there is such a file, with the module loaded if need be */
+static bool entries_begin(void)
+{
+	int fd = open(ENTRIES_MODULE, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		syscall(SYS_finit_module, fd, "", 0);
+		close(fd);
+	}
+	return !access(ENTRIES, R_OK);
+}
+
+static void entries_end(void)
+{
+	syscall(SYS_delete_module, "dmirror_entries", O_NONBLOCK);
+}
+
+static int entries_of(pid_t pid, struct entries *e)
+{
+	int fd = open(ENTRIES, O_RDWR | O_CLOEXEC), ret = 0;
+	char text[256] = "";
+
+	memset(e, 0, sizeof(*e));
+	if (fd < 0)
+		return -errno;
+	snprintf(text, sizeof(text), "%d", pid);
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	else if (pread(fd, text, sizeof(text) - 1, 0) < 0 ||
+		 sscanf(text,
+			"present %lu swap %lu migration %lu unlocked %lu device %lu other %lu",
+			&e->present, &e->swap, &e->migration, &e->unlocked,
+			&e->device, &e->other) != 6)
+		ret = -EIO;
+	close(fd);
+	return ret;
+}
+
+/*
+ * Entries of a process that are neither empty nor present, in all its mappings: with
+ * no swap in use, and no device, there are none. Looks without touching.
+ */
+static long special_in(int pagemap, unsigned long start, unsigned long end)
+{
+	size_t page = dm_page_size(), n, i;
+	static __u64 entries[4096];
+	long special = 0;
+	ssize_t got;
+
+	for (; start < end; start += n * page) {
+		n = (end - start) / page;
+		if (n > ARRAY_SIZE(entries))
+			n = ARRAY_SIZE(entries);
+		got = pread(pagemap, entries, n * sizeof(*entries),
+			    start / page * sizeof(*entries));
+		for (i = 0; got > 0 && i < got / sizeof(*entries); i++)
+			special += !!(entries[i] & DM_PAGEMAP_SWAP);
+	}
+	return special;
+}
+
+static long special_entries(pid_t pid)
+{
+	unsigned long start, end;
+	long special = 0;
+	char path[64], line[512];
+	int pagemap;
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	maps = fopen(path, "r");
+	if (pagemap < 0 || !maps)
+		special = -ESRCH;
+	while (special >= 0 && fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			special += special_in(pagemap, start, end);
+	if (maps)
+		fclose(maps);
+	close(pagemap);
+	return special;
+}
+
+/* The kernel's own daemons may be moving a page just now: they get done. */
+static long settled_entries(pid_t pid, bool module)
+{
+	struct entries e = { 0 };
+	unsigned int tries;
+	long left = 1;
+
+	for (tries = 0; left && tries < SETTLE_TRIES; tries++) {
+		if (tries)
+			dm_msleep(10);
+		left = special_entries(pid);
+		if (!left && module && !entries_of(pid, &e))
+			left = e.migration + e.device + e.other + e.swap;
+	}
+	if (left)
+		fprintf(stderr,
+			"# process %d has %ld special entries (%lu migration, %lu device, %lu other)\n",
+			pid, left, e.migration, e.device, e.other);
+	return left;
+}
+
+/*
+ * A storm of several processes
+ */
+
+struct fleet {
+	struct dm dm;
+	unsigned int devices[2];
+	__u64 seed;
+	__u64 *words;		/* shared: what the processes are to do next */
+	pid_t pids[PROCESSES + 1];
+	__u64 *progress[PROCESSES + 1];
+	bool module;
+	unsigned long scans;
+	unsigned long met;	/* migration entries */
+};
+
+enum word {
+	WORD_CHECK,		/* processes may look at their memory */
+	WORD_DONE,		/* the first process has ended its storm; and so on */
+};
+
+/* Two devices of the kind that the test is about, or one twice */
+static void find_devices(const struct dm *dm, unsigned int *devices)
+{
+	int fd, second = dm_find(dm->backing.memory_type, 1, &fd);
+
+	devices[0] = dm->device;
+	devices[1] = second < 0 ? dm->device : second;
+	if (fd >= 0)
+		close(fd);
+}
+
+static __u64 choose_seed(void)
+{
+	const char *text = getenv("STORM_SEED");
+	__u64 seed = text ? strtoull(text, NULL, 0) : dm_now() * 1e6;
+
+	fprintf(stderr, "# STORM_SEED=%llu\n", seed);
+	return seed;
+}
+
+static void process_main(struct fleet *fleet, unsigned int number,
+			 __u64 *progress)
+{
+	struct dm small = dm_unmapping(&fleet->dm);
+	bool killed = number == PROCESSES;
+	static struct storm s;
+
+	DM_CHECK(!storm_init(&s, killed ? &small : &fleet->dm, fleet->devices,
+			     fleet->seed, number, STEPS));
+	s.progress = progress;
+	DM_CHECK(!storm_run(&s));
+	DM_CHECK(!storm_check_all(&s));
+	dm_poke(fleet->words + WORD_DONE + number, 1);
+	dm_await(fleet->words + WORD_CHECK, 1);
+	DM_CHECK(!storm_check_all(&s));
+	_exit(0);
+}
+
+static int fleet_start(struct fleet *fleet)
+{
+	unsigned int i;
+
+	fleet->words = dm_shared();
+	if (!fleet->words)
+		return -ENOMEM;
+	for (i = 0; i < ARRAY_SIZE(fleet->pids); i++) {
+		fleet->progress[i] = dm_shared();
+		if (!fleet->progress[i])
+			return -ENOMEM;
+		fleet->pids[i] = fork();
+		if (!fleet->pids[i])
+			process_main(fleet, i, fleet->progress[i]);
+		if (fleet->pids[i] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* A thread: looks at the page tables of all as long as the storm lasts */
+static int look(struct dm_worker *w)
+{
+	struct fleet *fleet = w->arg;
+	struct entries e;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(fleet->pids); i++) {
+		if (!fleet->module || entries_of(fleet->pids[i], &e))
+			continue;
+		fleet->scans++;
+		fleet->met += e.migration;
+		if (!e.unlocked)
+			continue;
+		fprintf(stderr,
+			"# process %d: of %lu migration entries, %lu are of pages that are not locked\n",
+			fleet->pids[i], e.migration, e.unlocked);
+		return -EILSEQ;
+	}
+	sched_yield();
+	return 0;
+}
+
+/*
+ * The weather
+ */
+
+#define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
+#define KSM		"/sys/kernel/mm/ksm/"
+
+static const char * const daemons[][3] = {
+	/* file, during the storm, after it */
+	{ KHUGEPAGED "scan_sleep_millisecs", "50", "10000" },
+	{ KHUGEPAGED "alloc_sleep_millisecs", "50", "60000" },
+	{ KSM "sleep_millisecs", "20", "20" },
+	{ KSM "pages_to_scan", "200", "100" },
+	{ KSM "run", "0", "2" },
+	{ KSM "run", "1", "0" },
+};
+
+static void set_daemons(unsigned int column)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(daemons); i++)
+		dm_file_write(daemons[i][0], daemons[i][column]);
+}
+
+/* One of the last blocks of memory goes offline, if it can, and comes back. */
+static void hotplug(unsigned int from_end)
+{
+	unsigned int block = 1024;
+	char path[96];
+	pid_t pid;
+
+	do {
+		if (!block--)
+			return;
+		snprintf(path, sizeof(path),
+			 "/sys/devices/system/memory/memory%u/state", block);
+	} while (access(path, W_OK) || from_end--);
+	/* It can take for ever, and then it is killed. */
+	pid = fork();
+	if (!pid) {
+		alarm(2);
+		dm_file_write(path, "offline");
+		_exit(0);
+	}
+	dm_wait(pid);
+	dm_file_write(path, "online");
+}
+
+static void migrate_process(pid_t pid, unsigned int to)
+{
+	unsigned long from = 1UL << !to, nodes = 1UL << to;
+
+	syscall(SYS_migrate_pages, pid, 8 * sizeof(nodes), &from, &nodes);
+}
+
+static int unplug_and_plug(unsigned int device)
+{
+	return dm_unplug(device) ?: dm_plug(device);
+}
+
+static int weather(struct fleet *fleet, struct storm_hand *h)
+{
+	unsigned int device = fleet->devices[storm_random(h, 2)];
+	pid_t pid = fleet->pids[storm_random(h, PROCESSES)];
+
+	switch (storm_random(h, 7)) {
+	case 0:
+		dm_file_write("/proc/sys/vm/compact_memory", "1");
+		return 0;
+	case 1:
+	case 2:
+		return unplug_and_plug(device);
+	case 3:
+		migrate_process(pid, storm_random(h, 2));
+		return 0;
+	case 4:
+		dm_knob(dm_debugfs_path(device, "evict"), "4194304");
+		return 0;
+	case 5:
+		hotplug(storm_random(h, 8));
+		return 0;
+	default:
+		dm_file_write("/proc/sys/vm/drop_caches", "1");
+		return 0;
+	}
+}
+
+/* What the processes have done, all together */
+static __u64 steps_done(const struct fleet *fleet)
+{
+	__u64 sum = 0;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(fleet->progress); i++)
+		sum += dm_peek(fleet->progress[i]);
+	return sum;
+}
+
+/* Some weather, spread over the storm; the last process is killed in the middle. */
+static int all_weather(struct fleet *fleet)
+{
+	__u64 all = (PROCESSES + 1) * STORM_HANDS * (__u64)STEPS;
+	struct storm_hand h = { .random = fleet->seed };
+	pid_t killed = fleet->pids[PROCESSES];
+	unsigned int i, tries;
+	int ret = 0;
+
+	for (i = 0; i < WEATHER && !ret; i++) {
+		/* A step can take long, and some processes may have ended. */
+		for (tries = 0; tries < 100 &&
+		     steps_done(fleet) < all * i / WEATHER; tries++)
+			dm_msleep(5);
+		if (i == WEATHER / 2)
+			kill(killed, SIGKILL);
+		ret = weather(fleet, &h);
+	}
+	return ret ?: dm_wait(killed) == -SIGKILL ? 0 : -ECHILD;
+}
+
+/* What each thread of a process is doing in the kernel */
+static void tell_where(pid_t pid)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command),
+		 "head -n 30 /proc/%d/task/*/stack /proc/%d/task/*/syscall | sed 's/^/# /' >&2",
+		 pid, pid);
+	if (system(command))
+		fprintf(stderr, "# process %d: nothing is known\n", pid);
+}
+
+/* Whether nothing has been done for so long that somebody must be stuck */
+static bool is_stuck(struct fleet *fleet)
+{
+	static __u64 done;
+	static double since;
+	unsigned int i;
+
+	if (steps_done(fleet) != done || !since) {
+		done = steps_done(fleet);
+		since = dm_now();
+	}
+	if (dm_now() < since + BOUND)
+		return false;
+	fprintf(stderr, "# nothing has been done for %u s\n", BOUND);
+	for (i = 0; i < PROCESSES; i++) {
+		settled_entries(fleet->pids[i], fleet->module);
+		tell_where(fleet->pids[i]);
+	}
+	return true;
+}
+
+/* All through with their storms, or a negative errno: then none is left. */
+static int fleet_await(struct fleet *fleet)
+{
+	unsigned int i, n;
+
+	for (i = 0; i < PROCESSES; dm_msleep(5)) {
+		if (dm_peek(fleet->words + WORD_DONE + i))
+			i++;
+		else if (waitpid(fleet->pids[i], NULL, WNOHANG) ||
+			 is_stuck(fleet))
+			break;
+	}
+	for (n = 0; i < PROCESSES && n < PROCESSES; n++)
+		kill(fleet->pids[n], SIGKILL);
+	return i < PROCESSES ? -ECHILD : 0;
+}
+
+static int all_devices(struct fleet *fleet, int (*plug)(unsigned int device))
+{
+	int ret = plug(fleet->devices[0]);
+
+	if (!ret && fleet->devices[1] != fleet->devices[0])
+		ret = plug(fleet->devices[1]);
+	return ret;
+}
+
+TEST_F_TIMEOUT(state, storm, 120)
+{
+	struct dm_worker eye = { .step = look, .limit = ~0UL };
+	const char *swap = dm_swap_begin();
+	struct fleet fleet = { .dm = self->dm };
+	unsigned int i;
+
+	/* Children of those that are killed are this process's. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	find_devices(&self->dm, fleet.devices);
+	fleet.seed = choose_seed();
+	fleet.module = entries_begin();
+	if (!fleet.module)
+		TH_LOG("page tables are not looked at: no " ENTRIES);
+	if (swap)
+		TH_LOG("nothing is swapped: %s", swap);
+	set_daemons(1);
+	ASSERT_EQ(0, fleet_start(&fleet));
+	eye.arg = &fleet;
+	ASSERT_EQ(0, dm_worker_start(&eye));
+	EXPECT_EQ(0, all_weather(&fleet));
+	ASSERT_EQ(0, fleet_await(&fleet)) {
+		set_daemons(2);
+	}
+	EXPECT_EQ(0, dm_worker_stop(&eye));
+	TH_LOG("%lu looks met %lu migration entries", fleet.scans, fleet.met);
+	set_daemons(2);
+	if (!swap)
+		dm_swap_end();
+
+	/* The devices go; nothing is left of them, or of anything on its way. */
+	ASSERT_EQ(0, all_devices(&fleet, dm_unplug));
+	for (i = 0; i < PROCESSES; i++)
+		EXPECT_EQ(0, settled_entries(fleet.pids[i], fleet.module));
+	EXPECT_EQ(0, settled_entries(getpid(), fleet.module));
+	ASSERT_EQ(0, all_devices(&fleet, dm_plug));
+	dm_poke(fleet.words + WORD_CHECK, 1);
+	for (i = 0; i < PROCESSES; i++)
+		EXPECT_EQ(0, dm_wait_for(fleet.pids[i], BOUND));
+	while (waitpid(-1, NULL, 0) > 0)
+		;
+	entries_end();
+}
+
+/*
+ * Concurrent migrations of one range, by two files of each of two devices, both
+ * ways: all of them end, and each tells of every page.
+ */
+static int one_range_step(struct dm_worker *w)
+{
+	struct storm_hand *h = w->arg;
+	struct storm *s = h->storm;
+	static const unsigned int targets[] = {
+		DMIRROR_TARGET_DEVICE, DMIRROR_TARGET_SYSTEM,
+	};
+
+	return storm_migrate(h, s->mem, s->pages * s->dm.page, h->id & 1,
+			     targets[storm_random(h, 2)]);
+}
+
+TEST_F_TIMEOUT(state, one_range, 60)
+{
+	struct dm_worker workers[STORM_HANDS] = { 0 };
+	struct dm dm = self->dm;
+	unsigned int devices[2], i;
+	struct storm s;
+
+	/* There mm would split what two migrate: see storm_huge_pages_race(). */
+	if (storm_huge_pages_race() &&
+	    dm.backing.memory_type == DMIRROR_MEMORY_COHERENT)
+		dm.backing.thp = false;
+	find_devices(&dm, devices);
+	ASSERT_EQ(0, storm_init(&s, &dm, devices, choose_seed(), 0, 0));
+	for (i = 0; i < s.pages; i++)
+		storm_write(&s.hands[i / s.unit % STORM_HANDS], i, i + 2);
+	for (i = 0; i < STORM_HANDS; i++) {
+		workers[i].step = one_range_step;
+		workers[i].arg = &s.hands[i];
+		workers[i].limit = dm_rounds(40);
+		ASSERT_EQ(0, dm_worker_start(&workers[i]));
+	}
+	for (i = 0; i < STORM_HANDS; i++) {
+		pthread_join(workers[i].thread, NULL);
+		EXPECT_EQ(0, workers[i].error);
+	}
+	EXPECT_EQ(0, dm_stuck(self->fd, s.mem, s.pages * s.dm.page));
+	EXPECT_EQ(0, storm_check_all(&s));
+}
+
+TEST_HARNESS_MAIN
