@@ -5,7 +5,7 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 VM := selftests/vm
 
 # Taken from the command line or the environment.
-export KERNEL DEBUG SUITE TIMEOUT
+export KERNEL DEBUG SUITE JOBS TIMEOUT BOUNCE
 
 all:
 	@test -e $(KDIR)/Makefile || { echo "There is no kernel to build against in $(KDIR):" \
@@ -13,15 +13,18 @@ all:
 		"or say where one is with make KDIR=<kernel build folder>." >&2; exit 1; }
 	$(MAKE) -C $(KDIR) M=$(CURDIR)/drivers/dmirror modules
 
-run check matrix shell lint patches:
+run check matrix coverage shell lint patches patches-mm backports:
 	@$(VM)/$@
 
 # make itself exits with 2 whenever a recipe fails; selftests/vm/exec returns the status.
 exec:
 	@$(VM)/exec $(PROG) $(ARGS)
 
-bench:
-	@$(VM)/bench $(ARGS)
+bench mutants:
+	@$(VM)/$@ $(ARGS)
+
+fuzz:
+	@$(VM)/fuzz $(RUNS)
 
 help:
 	@cat $(VM)/help.txt
@@ -30,4 +33,4 @@ clean:
 	rm -rf out
 	@test ! -e $(KDIR)/Makefile || $(MAKE) -C $(KDIR) M=$(CURDIR)/drivers/dmirror clean
 
-.PHONY: all run check matrix bench exec shell lint patches help clean
+.PHONY: all run check matrix coverage bench mutants fuzz exec shell lint patches patches-mm backports help clean

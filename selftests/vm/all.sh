@@ -9,6 +9,8 @@ HERE=$(dirname "${BASH_SOURCE[0]}")
 . "$HERE/kernel.sh"
 . "$HERE/stock.sh"
 . "$HERE/guest.sh"
+. "$HERE/programs.sh"
+. "$HERE/mutants.sh"
 . "$HERE/boot.sh"
 . "$HERE/results.sh"
 

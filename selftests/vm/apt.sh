@@ -9,30 +9,12 @@ KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 # Debian publishes several kernels a week; ask again after as many days.
 APT_MAX_AGE_DAYS=7
 
-# apt_use SET: the commands below then look there. "system" is what the machine is set up with.
+# apt_use SET: the commands below then look there. "system" is what the machine is set up with,
+# "release" the Debian release that it is.
 apt_use() {
 	local dir=$CACHE/apt/$1
 	APT_OPTIONS=(-o APT::Sandbox::User=root)
 	[ "$1" != system ] || return 0
-	apt_private "$1" "$dir"
-	if [ -z "$(find "$dir/updated" -mtime "-$APT_MAX_AGE_DAYS" 2>/dev/null)" ]; then
-		say "asking Debian's archive ($1) for its packages"
-		quietly "$dir/update.log" apt-get "${APT_OPTIONS[@]}" \
-			-o APT::Update::Error-Mode=any update
-		touch "$dir/updated"
-	fi
-}
-
-apt_private() {
-	local dir=$2
-	mkdir -p "$dir/none" "$dir/lists/partial" "$dir/cache/archives/partial"
-	case $1 in
-	sid)	apt_sources "$MIRROR sid" ;;
-	sid-source) apt_sources "$MIRROR sid" | sed 's/^deb/deb-src/' ;;
-	stable)	apt_sources "$MIRROR bookworm" "$SECURITY bookworm-security" \
-			"$MIRROR trixie" ;;
-	esac >"$dir/sources.list"
-	touch "$dir/status"
 	APT_OPTIONS+=(
 		-o Dir::Etc::SourceList="$dir/sources.list" -o Dir::Etc::SourceParts="$dir/none"
 		-o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts="$dir/none"
@@ -42,6 +24,39 @@ apt_private() {
 		# Signatures are checked; a mirror that lags behind will do for a test VM.
 		-o Acquire::Check-Valid-Until=false
 	)
+	! apt_fresh "$1" "$dir" || return 0
+	# Where two come here at once, the second finds what the first has fetched.
+	lock "$dir.lock"
+	apt_fresh "$1" "$dir" || apt_update "$1" "$dir"
+	unlock
+}
+
+apt_fresh() {
+	[ -n "$(find "$2/updated" -mtime "-$APT_MAX_AGE_DAYS" 2>/dev/null)" ] &&
+		apt_set "$1" | cmp -s - "$2/sources.list"
+}
+
+apt_update() {
+	local dir=$2
+	say "asking Debian's archive ($1) for its packages"
+	mkdir -p "$dir/none" "$dir/lists/partial" "$dir/cache/archives/partial"
+	rm -f "$dir/updated"
+	apt_set "$1" >"$dir/sources.list"
+	touch "$dir/status"
+	quietly "$dir/update.log" apt-get "${APT_OPTIONS[@]}" \
+		-o APT::Update::Error-Mode=any update
+	touch "$dir/updated"
+}
+
+apt_set() {
+	case $1 in
+	sid)	apt_sources "$MIRROR sid" ;;
+	sid-source) apt_sources "$MIRROR sid" | sed 's/^deb/deb-src/' ;;
+	release) apt_sources "$MIRROR $(sed -n "s/^VERSION_CODENAME=//p" /etc/os-release)" ;;
+	stable)	apt_sources "$MIRROR bookworm" "$SECURITY bookworm-security" \
+			"$MIRROR trixie" ;;
+	bullseye) apt_sources "$MIRROR bullseye" "$SECURITY bullseye-security" ;;
+	esac
 }
 
 apt_sources() {
@@ -61,21 +76,27 @@ apt_depends() {
 		sed -nE 's/^[ |]*(Pre)?Depends: //p'
 }
 
+# apt_cached PACKAGE VERSION: its file, if the cache has it.
+apt_cached() {
+	find "$CACHE/deb" -maxdepth 1 -name "$1_${2//:/%3a}_*.deb"
+}
+
+# apt_download TEXT PACKAGE=VERSION...: into the cache.
+apt_download() {
+	local text=$1 dir; shift
+	dir=$(mktemp -d "$CACHE/deb/fetch.XXXXXX")
+	cd "$dir" || exit
+	with_progress "downloading $text" "du -sm '$dir' | sed 's/\t.*/ MB/'" \
+		"$dir.log" apt-get "${APT_OPTIONS[@]}" download "$@"
+	# Only a whole file gets its name in the cache.
+	mv -- *.deb "$CACHE/deb/"
+	cd "$OLDPWD" || exit
+	rm -r "$dir" "$dir.log"
+}
+
 # apt_fetch PACKAGE VERSION: downloads it unless the cache has it; prints the file.
 apt_fetch() {
-	local file dir
 	mkdir -p "$CACHE/deb"
-	file=$(find "$CACHE/deb" -maxdepth 1 -name "$1_${2//:/%3a}_*.deb")
-	if [ -z "$file" ]; then
-		dir=$(mktemp -d "$CACHE/deb/fetch.XXXXXX")
-		cd "$dir" || exit
-		with_progress "downloading $1 $2" "du -sm '$dir' | sed 's/\t.*/ MB/'" \
-			"$dir.log" apt-get "${APT_OPTIONS[@]}" download "$1=$2"
-		# Only a whole file gets its name in the cache.
-		file=$CACHE/deb/$(ls)
-		mv -- *.deb "$file"
-		cd "$OLDPWD" || exit
-		rm -r "$dir" "$dir.log"
-	fi
-	echo "$file"
+	[ -n "$(apt_cached "$1" "$2")" ] || apt_download "$1 $2" "$1=$2"
+	apt_cached "$1" "$2"
 }

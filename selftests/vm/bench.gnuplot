@@ -30,7 +30,7 @@ set multiplot layout 2,2 title sprintf("Migration: throughput by size, Linux %s"
 	noenhanced font ",14"
 set logscale xy
 set xrange [2048:512*1024*1024]
-set yrange [0.001:4]
+set yrange [0.001:20]
 set xtics ("4K" 4096, "64K" 65536, "2M" 2**21, "64M" 2**26, "256M" 2**28)
 set xlabel "size of the range in bytes"
 set ylabel "GB/s"

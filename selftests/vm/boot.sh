@@ -25,6 +25,10 @@ new_vm() {
 	V_DIR=$G_DIR/$1-$$
 	mkdir -p "$V_DIR"
 	mv "$G_DIR/initramfs.$$" "$V_DIR/guest.cpio"
+	make_ports
+}
+
+make_ports() {
 	touch "$V_DIR"/{console,results,stdout,stderr,verdict}
 }
 
@@ -39,7 +43,7 @@ boot() {
 	cat "$V_DIR/guest.cpio" "$V_DIR/job.cpio" "$@" >"$V_DIR/initramfs"
 	# shellcheck disable=SC2046,SC2086 # lists of words
 	timeout --foreground -k 5 "$limit" qemu-system-x86_64 \
-		-nodefaults -no-user-config -no-reboot -display none \
+		-nodefaults -no-user-config -no-reboot -display none -pidfile "$V_DIR/pid" \
 		-M q35 -m 5G -smp 2 $(accelerator) \
 		-kernel "$K_IMAGE" -initrd "$V_DIR/initramfs" -append "$(xargs <<<"$CMDLINE")" \
 		-serial "${V_CONSOLE:-file:$V_DIR/console}" \
@@ -84,7 +88,7 @@ accelerator() {
 	if grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo && [ -w /dev/kvm ]; then
 		echo "-accel kvm -cpu host"
 	else
-		echo "-accel tcg,thread=multi -cpu qemu64"
+		echo "-accel tcg,thread=multi -cpu qemu64${V_CPU:-}"
 	fi
 }
 

@@ -6,15 +6,16 @@
 # What a build in the checkout itself leaves there, and a copy does not want.
 BUILT=(--exclude='*.'{o,ko,mod,mod.c,cmd} --exclude={modules.order,Module.symvers})
 
-# build_guest driver|tests: sets G_DIR, where things are built, and makes its initramfs: the
-# driver, and the tests if asked for.
+# build_guest driver|tests [sample]: sets G_DIR, where things are built, and makes its initramfs:
+# the driver, the tests if asked for, and the sample of mutants.
 build_guest() {
 	local root=$OUT/$K_NAME/root
 	G_DIR=$OUT/$K_NAME
 	lock "$G_DIR/lock"
 	fresh_for_kernel
-	build_driver
 	rm -rf "$root"
+	[ -z "${2:-}" ] || copy_sample "$root"
+	build_driver
 	copy_driver "$root"
 	if [ "$1" = tests ]; then
 		build_tests
@@ -31,27 +32,42 @@ fresh_for_kernel() {
 	echo "$K_BUILD" >"$G_DIR/built-for"
 }
 
-build_driver() {
+# A file gets its time stamp here: what differs from what was built before is built again.
+copy_sources() {
 	mkdir -p "$G_DIR/driver"
-	rsync -a --delete "${BUILT[@]}" "$TOP/drivers" "$TOP/include" "$G_DIR/driver/"
+	rsync -rlpc --delete "${BUILT[@]}" "$TOP/drivers" "$TOP/include" "$G_DIR/driver/"
+}
+
+make_driver() {
 	quietly "$G_DIR/driver.log" \
-		make -s -j"$(nproc)" -C "$K_BUILD" M="$G_DIR/driver/drivers/dmirror" modules
+		make -s -j"$(nproc)" -C "$K_BUILD" M="$G_DIR/driver/drivers/dmirror" \
+		"${K_MODULE_ARGS[@]}" modules
+}
+
+build_driver() {
+	copy_sources
+	make_driver
 	grep -E '(warning|error):' "$G_DIR/driver.log" >&2 || :
 }
 
 # The harness gives a test 30 s, which a debug kernel under TCG cannot always keep.
 timeout_factor() {
-	if [ "$K_DEBUG" = 1 ]; then echo 10; else echo 1; fi
+	case $K_DEBUG in
+	1 | kcsan) echo 10 ;;
+	*)	echo 1 ;;
+	esac
 }
 
 build_tests() {
-	local target
 	mkdir -p "$G_DIR/tests"
-	for target in hmm-tests all; do
-		quietly "$G_DIR/tests.log" \
-			make -s -C "$TOP/selftests" KSRC="$K_SRC" OUTPUT="$G_DIR/tests" \
-			HMM_TIMEOUT_FACTOR="$(timeout_factor)" "$target"
-	done
+	build_test_programs hmm-tests "$(timeout_factor)"
+	build_test_programs all "$(timeout_factor)"
+}
+
+# build_test_programs TARGET FACTOR
+build_test_programs() {
+	quietly "$G_DIR/tests.log" make -s -C "$TOP/selftests" KSRC="$K_SRC" \
+		OUTPUT="$G_DIR/tests" HMM_TIMEOUT_FACTOR="$2" "$1"
 }
 
 test_programs() {
@@ -86,6 +102,18 @@ first_of() {
 		[ ! -e "$file" ] || { echo "$file"; return; }
 	done
 	die "there is no ${1##*/} among the tests"
+}
+
+# copy_program PROGRAM ROOT: to /program there and, unless it is static, the libraries that it asks
+# for, at the same paths as here.
+copy_program() {
+	local file
+	mkdir -p "$2/program"
+	cp -L "$1" "$2/program/"
+	for file in $(ldd "$1" 2>/dev/null | grep -oE '/[^ ]+' || :); do
+		mkdir -p "$2${file%/*}"
+		cp -L "$file" "$2$file"
+	done
 }
 
 # pack FOLDER: as an initramfs. Not compressed: unpacking is slow under TCG.

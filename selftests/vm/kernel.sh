@@ -6,7 +6,13 @@
 # options and the compiler. A folder is complete when it has its stamp file: an interrupted
 # build is taken up again.
 
-# select_kernel NAME DEBUG: gets that kernel ready. Sets
+# What make is told besides, when a kernel is built and when the driver is.
+K_ARGS=()
+K_MODULE_ARGS=()
+
+# select_kernel NAME DEBUG: gets that kernel ready. DEBUG is 0, 1, light for one with few
+# checks that costs little, kcsan for one that looks for data races in the driver and in what of mm/
+# it shares data with, or cov for one that counts how often lines of these are run. Sets
 #   K_NAME   what it is called in out/ and in messages
 #   K_SRC    its source
 #   K_BUILD  what modules are built against
@@ -40,13 +46,25 @@ find_kernel() {
 	K_DEBUG=$2
 	K_CC=$3
 	K_NAME=$1
-	[ "$2" = 0 ] || K_NAME=$1-debug
+	case $2 in
+	0)	;;
+	cov)	K_NAME=$1-cov
+		K_ARGS=(GCOV_PROFILE_{migrate_device,hmm}.o=y)
+		K_MODULE_ARGS=(GCOV_PROFILE=y) ;;
+	light)	K_NAME=$1-light ;;
+	kcsan)	K_NAME=$1-kcsan
+		K_ARGS=(KCSAN_SANITIZE=n KCSAN_SANITIZE_{migrate_device,hmm}.o=y) ;;
+	*)	K_NAME=$1-debug ;;
+	esac
 	case $1 in
 	6.1 | 6.12)	kernel_source "linux-source-$1" system stable ;;
 	latest)		kernel_source "$(newest_source)" sid ;;
+	5.10)		kernel_source "linux-source-$1" bullseye ;;
+	5.10-patched)	kernel_source "linux-source-${1%-*}" bullseye
+			patch_source "$TOP/patches/backports/${1%-*}"/0*.patch ;;
 	*)		die "there is no KERNEL=$1; there are stock, 6.1, 6.12 and latest" ;;
 	esac
-	read -ra K_CONFIG -d '' < <(fragments "$1" "$2") || :
+	read -ra K_CONFIG -d '' < <(fragments "${1%-patched}" "$2") || :
 	K_BUILD=$CACHE/build/${K_SRC##*/}-$K_NAME-$(build_key)
 	K_IMAGE=$K_BUILD/arch/x86/boot/bzImage
 }
@@ -101,10 +119,33 @@ unpack_deb() {
 		tar -xJ -C "$2" --strip-components=1
 }
 
+# patch_source PATCH...: K_SRC becomes a copy of what it is with the patches, named after what they
+# change, whatever they say.
+patch_source() {
+	local from=$K_SRC tmp patch
+	K_SRC+=-$(sed -s '1,/^---$/d' "$@" | sha256sum | cut -c 1-10)
+	[ ! -d "$K_SRC" ] || return 0
+	lock "$K_SRC.lock"
+	if [ ! -d "$K_SRC" ]; then
+		tmp=$(mktemp -d "$CACHE/src/patch.XXXXXX")
+		# Links will do: patch makes a new file of what it changes.
+		cp -al "$from/." "$tmp"
+		for patch; do
+			quietly "$K_SRC.log" patch -s -p1 -d "$tmp" -i "$patch"
+		done
+		mv "$tmp" "$K_SRC"
+	fi
+	unlock
+}
+
 # fragments NAME DEBUG: the files that configure it.
 fragments() {
 	local name names=(base "$1")
-	[ "$2" = 0 ] || names+=(debug "$1-debug")
+	case $2 in
+	0)	;;
+	cov | light | kcsan) names+=("$2") ;;
+	*)	names+=(debug "$1-debug") ;;
+	esac
 	for name in "${names[@]}"; do
 		[ ! -e "$VM/config/$name.config" ] || echo "$VM/config/$name.config"
 	done
@@ -135,7 +176,7 @@ build_kernel() {
 		with_progress "building Linux ${K_SRC##*/} ($K_NAME)" \
 			"echo \$(grep -c '^  [A-Z]' '$K_BUILD/build.log') of about $objects steps" \
 			"$K_BUILD/build.log" \
-			make -C "$K_SRC" O="$K_BUILD" -j"$(nproc)" bzImage modules
+			make -C "$K_SRC" O="$K_BUILD" -j"$(nproc)" "${K_ARGS[@]}" bzImage modules
 		touch "$K_BUILD/stamp"
 	fi
 	unlock

@@ -14,7 +14,7 @@ CACHE=${DMIRROR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/dmirror}
 export LC_ALL=C
 # What make was told is for these scripts, not for the kernel's make.
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
-export -n KERNEL DEBUG SUITE TIMEOUT
+export -n KERNEL DEBUG SUITE JOBS TIMEOUT BOUNCE
 
 say() { echo "dmirror: $*" >&2; }
 die() { say "$*"; exit 1; }

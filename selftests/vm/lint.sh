@@ -113,3 +113,26 @@ newest_sparse() {
 	fi
 	echo "$dir/sparse"
 }
+
+# A mutant has to apply, and to name tests that there are.
+lint_mutants() {
+	local name tree test suite
+	find_kernel 6.12 0 gcc
+	for name in $(mutant_names); do
+		tree=$TOP
+		if [ "$(mutant_field "$name" Tree driver)" != driver ]; then
+			[ -z "$(mutant_field "$name" Kernel)" ] || continue
+			tree=$K_SRC
+		fi
+		patch --dry-run -s -f -p1 -F0 -d "$tree" -i "$MUTANTS/$name.patch" ||
+			echo "$name does not apply"
+		for test in $(mutant_field "$name" Tests "none"); do
+			suite=$TOP/selftests/${test%%:*}
+			case $test in
+			kunit)	;;
+			*:*)	grep -qE "TEST.*, ${test#*:}[,)]" "$suite.c" ;;
+			*)	[ -e "$suite" ] || [ -e "$suite.c" ] ;;
+			esac || echo "$name: there is no test $test"
+		done
+	done
+}

@@ -3,13 +3,14 @@
 # The Debian packages that the commands need. Sourced after lib.sh.
 
 BUILD_PACKAGES="gcc make libc6-dev flex bison bc libelf-dev libssl-dev python3 pahole
-	rsync xz-utils lz4 cpio debian-archive-keyring ca-certificates"
+	patch rsync xz-utils lz4 cpio debian-archive-keyring ca-certificates"
 # 7.2 takes no clang older than 15; Debian 12 and 13 both have this one.
 CLANG=clang-19
 VM_PACKAGES="qemu-system-x86 busybox-static"
 # For the plots.
 BENCH_PACKAGES="gnuplot-nox"
-LINT_PACKAGES="perl coccinelle $CLANG shellcheck g++ git patch"
+FUZZ_PACKAGES="$CLANG libclang-rt-${CLANG#clang-}-dev g++ binutils"
+LINT_PACKAGES="perl coccinelle $CLANG shellcheck g++ git"
 
 missing_packages() {
 	local p

@@ -5,6 +5,26 @@
 # $R_DIR/<suite>.tap is what a suite printed, <suite>.status how it ended: a number, or "died"
 # where the VM did. One KTAP document is made of them, and the newest kernel's kunit.py counts.
 
+# Says how far the tests are, from the results as they come.
+progress() {
+	local line name='' done=0 start=0 told=0
+	while read -r line; do
+		case $line in
+		"dmirror-vm: begin "*)
+			name=${line##* } done=0 start=$SECONDS told=$SECONDS ;;
+		"dmirror-vm: end "*)
+			say "$name: $done tests, $((SECONDS - start)) s" ;;
+		"ok "* | "not ok "*)
+			done=$((done + 1))
+			[ "${line%% *}" = ok ] || say "$name: $line"
+			[ $((SECONDS - told)) -lt 15 ] || {
+				say "$name: $done tests so far"
+				told=$SECONDS
+			} ;;
+		esac
+	done
+}
+
 # split_results: takes $V_DIR/results apart; prints the suite that was running at the end.
 split_results() {
 	awk -v dir="$R_DIR" '
@@ -15,14 +35,15 @@ split_results() {
 	' "$V_DIR/results"
 }
 
-# What a kernel that is well does not print. A name, then what to look for; the first fits.
+# What a kernel that is well does not print. A name, then what to look for; the first fits. Of
+# memory that cannot go offline it dumps an unmovable page, or one whose migration failed.
 KERNEL_COMPLAINTS="
 lockdep   WARNING: (possible|suspicious|bad|inconsistent|nested|lock)|correctness validator
 kasan     KASAN:
 ubsan     UBSAN:
 hung_task blocked for more than|lockup|detected (expedited )?stalls
 kmemleak  kmemleak: .*(new suspected|disabled)
-bug       BUG|Oops|general protection|page dumped because|Kernel panic
+bug       BUG|Oops|general protection|page dumped because: [^mu]|Kernel panic
 warning   WARNING"
 
 # check_log: the console as a suite of its own, so that a complaint is a failed test also

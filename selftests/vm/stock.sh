@@ -20,8 +20,11 @@ stock_kernel() {
 	lock "$K_BUILD.lock"
 	[ -e "$K_BUILD/stamp" ] || prepare_stock "$release"
 	unlock
-	grep -qx CONFIG_DEVICE_PRIVATE=y "$K_BUILD/.config" ||
+	if ! grep -qx CONFIG_DEVICE_PRIVATE=y "$K_BUILD/.config"; then
 		stock_unusable "has CONFIG_DEVICE_PRIVATE off ($release)"
+	elif grep -qx CONFIG_MODULE_SIG_FORCE=y "$K_BUILD/.config"; then
+		stock_unusable "loads none but signed modules ($release)"
+	fi
 }
 
 stock_unusable() {
