@@ -300,6 +300,37 @@ TEST_F(state, hugetlb)
 	munmap(mem, DM_HUGE);
 }
 
+/*
+ * memfd_secret() has pages that only their program can reach. The kernel has no
+ * mapping of them, and stops if a device is let at them.
+ */
+TEST_F(state, secret)
+{
+	struct dmirror_rw rw;
+	char *mem;
+	int fd;
+
+	if (variant->backing.thp)
+		return;
+	fd = syscall(__NR_memfd_secret, 0);
+	if (fd < 0)
+		SKIP(return, "no memfd_secret(): CONFIG_SECRETMEM");
+	ASSERT_EQ(0, ftruncate(fd, self->len));
+	mem = mmap(NULL, self->len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, mem);
+	refused(_metadata, self->fd, mem, self->page);
+	dm_fill(mem, self->page, SEED);
+	EXPECT_EQ(-EFAULT, dm_read(self->fd, mem, self->buf, self->page));
+	EXPECT_EQ(-EFAULT, dm_write(self->fd, mem, self->buf, self->page));
+	/* One that the CPU has not touched yet */
+	EXPECT_EQ(-EFAULT, dm_rw(self->fd, DMIRROR_IOC_READ, mem + self->page,
+				 self->buf, self->page, &rw));
+	EXPECT_EQ((uintptr_t)mem + self->page, rw.fault_addr);
+	EXPECT_EQ(0, dm_bad(mem, self->page, SEED));
+	munmap(mem, self->len);
+	close(fd);
+}
+
 /* Pages that the kernel put there itself: the code of the vDSO, a driver's */
 TEST_F(state, special_mappings)
 {

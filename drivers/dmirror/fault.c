@@ -16,6 +16,7 @@
  */
 #include <linux/hmm.h>
 #include <linux/list_sort.h>
+#include <linux/magic.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -63,6 +64,20 @@ static int fault_as_cpu(struct dmirror_svm *svm, struct hmm_range *range,
 }
 
 /*
+ * Memory of memfd_secret() has no mapping in the kernel, and its program does not
+ * want others to see it. hmm_range_fault() reports it as any other. The mapping
+ * stays while the sequence is valid.
+ */
+static bool is_secret(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+	const struct address_space *mapping = folio->mapping;
+
+	return !folio_test_anon(folio) && mapping && mapping->host &&
+	       mapping->host->i_sb->s_magic == SECRETMEM_MAGIC;
+}
+
+/*
  * Private pages of this device are reported as they are. -EAGAIN for one that is
  * to be faulted as the CPU would: where it is a placeholder for zeroes, and where
  * the request to make it writable was not honoured, since fork has made it
@@ -70,8 +85,11 @@ static int fault_as_cpu(struct dmirror_svm *svm, struct hmm_range *range,
  */
 static int examine_page(const struct hmm_range *range, unsigned long hmm_pfn)
 {
-	int ret = dmirror_pages_check(hmm_pfn_to_page(hmm_pfn), 1);
+	struct page *page = hmm_pfn_to_page(hmm_pfn);
+	int ret = dmirror_pages_check(page, 1);
 
+	if (!ret && is_secret(page))
+		ret = -EFAULT;
 	if (!ret && range->default_flags & HMM_PFN_REQ_WRITE &&
 	    !(hmm_pfn & HMM_PFN_WRITE))
 		ret = -EAGAIN;
