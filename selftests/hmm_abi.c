@@ -514,6 +514,36 @@ TEST_F(hmm, fail_alloc_in_cpu_fault)
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
 }
 
+/* Only the program that asked for it meets it. */
+TEST_F(hmm, fail_alloc_of_one_program)
+{
+	pid_t child;
+	int ret;
+
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, NULL));
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_FLAGS, self->mem, NULL,
+			      HMM_FLAG_FAIL_ALLOC, NULL));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		int fd = hmm_open(self->dm.device);
+		char *mem = dm_alloc(&self->dm, self->len, SEED + 1);
+
+		if (fd < 0 || !mem)
+			_exit(1);
+		ret = hmm_call(fd, HMM_TO_DEV, mem, self->buf, self->npages,
+			       NULL) ?:
+		      hmm_call(fd, HMM_TO_SYS, mem, NULL, self->npages, NULL);
+		_exit(ret ? 2 : 0);
+	}
+	EXPECT_EQ(0, dm_wait(child));
+	ret = hmm_call(self->fd, HMM_TO_SYS, self->mem, NULL, self->npages,
+		       NULL);
+	EXPECT_TRUE(ret == -ENOMEM || (variant->backing.thp && !ret));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
 /*
  * Errors
  */

@@ -163,7 +163,8 @@ static int evict_set(void *data, u64 value)
 
 	if (!dmirror_device_enter(dev))
 		return -ENODEV;
-	ret = dmirror_evict_now(dev, PFN_UP(value));
+	ret = dmirror_evict_now(dev, (value >> PAGE_SHIFT) +
+				     !!offset_in_page(value));
 	dmirror_device_exit(dev);
 	return ret;
 }

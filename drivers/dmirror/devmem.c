@@ -801,13 +801,16 @@ void dmirror_devmem_open(struct dmirror_device *dev)
 /**
  * dmirror_devmem_fail_once() - is the next allocation to fail?
  * @devmem: the device's memory
+ * @mm: whose memory migrates
  *
  * Context: any.
- * Return: true, once, after somebody set fail_next.
+ * Return: true, once, after somebody set fail_next to @mm.
  */
-bool dmirror_devmem_fail_once(struct dmirror_devmem *devmem)
+bool dmirror_devmem_fail_once(struct dmirror_devmem *devmem,
+			      const struct mm_struct *mm)
 {
-	return READ_ONCE(devmem->fail_next) && xchg(&devmem->fail_next, false);
+	return READ_ONCE(devmem->fail_next) == mm &&
+	       cmpxchg(&devmem->fail_next, mm, NULL) == mm;
 }
 
 static int claim_private(struct dev_pagemap *pagemap, const char *name, u64 size)
@@ -865,7 +868,7 @@ VISIBLE_IF_KUNIT int dmirror_blocks_init(struct dmirror_devmem *devmem,
 	INIT_LIST_HEAD(&devmem->full);
 	INIT_LIST_HEAD(&devmem->lru);
 	devmem->closed = 0;
-	devmem->fail_next = false;
+	devmem->fail_next = NULL;
 	devmem->poisoned = 0;
 	devmem->withheld = 0;
 	devmem->nr_blocks = size / DMIRROR_BLOCK_SIZE;

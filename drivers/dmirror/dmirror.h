@@ -145,7 +145,8 @@ struct dmirror_block {
  * @withheld: pages that are poisoned and not in use
  * @no_memory: there is none behind the pages: they are placeholders; set once
  * @closed: how many want nothing to be allocated, while they evict
- * @fail_next: the next allocation for a migration fails, once
+ * @fail_next: the next allocation for a migration of this program's memory fails,
+ *	once; only compared, never looked into
  */
 struct dmirror_devmem {
 	struct dev_pagemap pagemap;
@@ -165,7 +166,7 @@ struct dmirror_devmem {
 	unsigned long withheld;
 	bool no_memory;
 	unsigned int closed;
-	bool fail_next;
+	const struct mm_struct *fail_next;
 };
 
 /**
@@ -445,6 +446,7 @@ static inline u64 dmirror_block_end(u64 addr, u64 end)
 }
 
 /* main.c */
+bool dmirror_ready(void);
 struct dmirror_device *dmirror_device_get(unsigned int index);
 unsigned int dmirror_device_count(void);
 u64 dmirror_placeholder_size(void);
@@ -560,7 +562,8 @@ void dmirror_devmem_note_evicted(struct dmirror_devmem *devmem,
 bool dmirror_devmem_refaulted(struct dmirror_devmem *devmem, unsigned long pfn);
 void dmirror_devmem_close(struct dmirror_device *dev);
 void dmirror_devmem_open(struct dmirror_device *dev);
-bool dmirror_devmem_fail_once(struct dmirror_devmem *devmem);
+bool dmirror_devmem_fail_once(struct dmirror_devmem *devmem,
+			      const struct mm_struct *mm);
 struct dmirror_device *dmirror_zone_device(const struct page *page);
 
 /**

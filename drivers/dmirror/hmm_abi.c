@@ -329,7 +329,7 @@ static int hmm_release(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
 static int hmm_flags(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
 {
 	WRITE_ONCE(svm->dev->devmem.fail_next,
-		   cmd->npages & HMM_FLAG_FAIL_ALLOC);
+		   cmd->npages & HMM_FLAG_FAIL_ALLOC ? svm->mm : NULL);
 	return 0;
 }
 

@@ -359,6 +359,23 @@ static void remove_nodes(unsigned int nr)
 	}
 }
 
+/*
+ * The nodes are all there. Before that the module may still fail to load, and does
+ * not wait for those who have opened the first ones.
+ */
+static bool ready;
+
+/**
+ * dmirror_ready() - can a node be opened yet?
+ *
+ * Context: any.
+ * Return: false while the module may still fail to load.
+ */
+bool dmirror_ready(void)
+{
+	return READ_ONCE(ready);
+}
+
 /* Once there is a node there may be users: everything else comes before. */
 static int add_nodes(void)
 {
@@ -381,8 +398,10 @@ static int add_nodes(void)
 			break;
 		}
 	}
-	if (i == nr_devices)
+	if (i == nr_devices) {
+		WRITE_ONCE(ready, true);
 		return 0;
+	}
 	pr_err("dmirror%u: cannot make its nodes in /dev: error %d\n", i, ret);
 	remove_nodes(i);
 	return ret;

@@ -392,7 +392,9 @@ static bool place(struct migration *m, unsigned long head, unsigned long i,
 {
 	struct folio *folio;
 
-	if (dmirror_devmem_fail_once(&m->dev->devmem))
+	/* Eviction is nobody's. */
+	if (m->args.vma &&
+	    dmirror_devmem_fail_once(&m->dev->devmem, m->args.vma->vm_mm))
 		return false;
 	if (m->target == DMIRROR_TARGET_DEVICE)
 		folio = dmirror_devmem_alloc(m->dev, order, &m->run,
@@ -752,6 +754,7 @@ static void count_origins(struct migration *m)
 	for (i = 0; i < m->npages; i += nr) {
 		struct page *src = migrate_pfn_to_page(m->args.src[i]);
 		struct page *dst = migrate_pfn_to_page(m->args.dst[i]);
+		struct dmirror_device *peer;
 		u64 bytes;
 
 		nr = entry_pages(m->args.dst[i]);
@@ -760,11 +763,15 @@ static void count_origins(struct migration *m)
 			continue;
 		if (!m->args.vma)
 			dmirror_devmem_note_evicted(devmem, page_to_pfn(dst));
-		else if (m->target != DMIRROR_TARGET_DEVICE)
+		if (!m->args.vma || m->target != DMIRROR_TARGET_DEVICE)
 			continue;
-		else if (dmirror_pfn_device(page_to_pfn(src)))
+
+		/* Its own are placeholders, for what had been dropped. */
+		peer = dmirror_pfn_device(page_to_pfn(src));
+		if (peer && peer != m->dev)
 			atomic64_add(bytes, &counters->from_peers);
-		else if (dmirror_devmem_refaulted(devmem, page_to_pfn(src)))
+		else if (!peer &&
+			 dmirror_devmem_refaulted(devmem, page_to_pfn(src)))
 			atomic64_add(bytes, &counters->refaults);
 	}
 }
@@ -942,8 +949,9 @@ static void add_stats(struct dmirror_migrate_stats *stats,
 	stats->no_memory += m->counts[FATE_NO_MEMORY] * PAGE_SIZE;
 	stats->busy += m->counts[FATE_BUSY] * PAGE_SIZE;
 	stats->unsupported += m->counts[FATE_UNSUPPORTED] * PAGE_SIZE;
-	stats->failed += (m->counts[FATE_FAILED] +
-			  m->counts[FATE_POISONED]) * PAGE_SIZE;
+	/* Only a memory error drops what a call migrates. */
+	stats->failed += (m->counts[FATE_FAILED] + m->counts[FATE_POISONED] +
+			  m->counts[FATE_DROPPED]) * PAGE_SIZE;
 	stats->entries += m->entries;
 }
 

@@ -385,8 +385,8 @@ static void detach(struct dmirror_svm *svm)
  *
  * Context: may sleep; takes mmap_lock.
  * Return: the mirror; -EINVAL if the caller has no address space; -ENODEV if
- * the device is unplugged; -ENOMEM; or what mmu_interval_notifier_insert()
- * answers.
+ * the device is unplugged or the module still loads; -ENOMEM; or what
+ * mmu_interval_notifier_insert() answers.
  */
 struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev)
 {
@@ -396,6 +396,8 @@ struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev)
 
 	if (!current->mm)
 		return ERR_PTR(-EINVAL);
+	if (!dmirror_ready())
+		return ERR_PTR(-ENODEV);
 
 	svm = kzalloc_obj(*svm, GFP_KERNEL_ACCOUNT);
 	if (!svm)
@@ -538,6 +540,8 @@ void dmirror_svm_destroy(struct dmirror_svm *svm)
 
 	dmirror_pt_destroy(&svm->pt);
 	mtree_destroy(&svm->preferred);
+	/* A later mm could be at the same address. */
+	dmirror_devmem_fail_once(&svm->dev->devmem, svm->mm);
 	mmdrop(svm->mm);
 	kfree(svm);
 }

@@ -43,7 +43,8 @@
  *             write to; ``fault_addr`` says where.
  * -EXDEV      The file was opened by another process: it mirrors that one's
  *             address space. Open the node again.
- * -ESRCH      The process that opened the file has exited.
+ * -ESRCH      The process that opened the file has exited, or has started another
+ *             program since.
  * -ENOSPC     Device memory is full; what did not fit stayed where it was. Of
  *             advice: the file has too many ranges.
  * -ENOMEM     The system has no memory; what did not fit stayed on the device.
@@ -334,12 +335,13 @@ struct dmirror_atomic {
 
 /**
  * enum dmirror_place - where a page is
- * @DMIRROR_PLACE_HOLE: nowhere: nothing mapped, not yet touched, swapped out,
- *	or on its way
+ * @DMIRROR_PLACE_HOLE: nowhere that can be seen: nothing mapped, not yet touched,
+ *	swapped out, on its way, or had exclusively through another file
  * @DMIRROR_PLACE_SYSTEM: in system memory
  * @DMIRROR_PLACE_ZERO: the zero page, which only reads use
  * @DMIRROR_PLACE_LOCAL: in the memory of the device whose node is open
- * @DMIRROR_PLACE_REMOTE: in the memory of another device of this driver
+ * @DMIRROR_PLACE_REMOTE: another device of this driver has it, or had it: whether
+ *	its contents were dropped there or lost, only that device's node tells
  * @DMIRROR_PLACE_DROPPED: nowhere: it was purgeable, and its contents were dropped
  * @DMIRROR_PLACE_POISONED: nowhere: a memory error has hit the device's page
  */
