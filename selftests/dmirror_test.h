@@ -85,14 +85,14 @@ struct dm {
 };
 
 /*
- * How often to try for a race: @n times, or a quarter of that, but at least 2,
+ * How often to try for a race: @n times, or an eighth of that, but at least 2,
  * where the Makefile was told that the kernel is slow.
  */
 static inline unsigned int dm_rounds(unsigned int n)
 {
 #ifdef DM_SLOW_KERNEL
 	if (n > 2)
-		return n / 4 > 2 ? n / 4 : 2;
+		return n / 8 > 2 ? n / 8 : 2;
 #endif
 	return n;
 }
