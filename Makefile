@@ -5,7 +5,7 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 VM := selftests/vm
 
 # Taken from the command line or the environment.
-export KERNEL DEBUG SUITE JOBS TIMEOUT BOUNCE
+export KERNEL DEBUG SUITE JOBS TIMEOUT ROUNDS BOUNCE
 
 all:
 	@test -e $(KDIR)/Makefile || { echo "There is no kernel to build against in $(KDIR):" \

@@ -13,8 +13,8 @@ MODARGS="spm_addr_dev0=0x100000000 spm_addr_dev1=0x120000000 spm_size=512"
 # no_timer_check: on a busy machine an emulated timer can be too late for that check, and the kernel
 # then stops.
 CMDLINE="console=ttyS0 panic=-1 panic_on_warn=1 oops=panic transparent_hugepage=always
-	memmap=1G\$0x100000000 hugepages=16 numa=fake=2 no_timer_check
-	kunit.enable=1 kunit.autorun=1 printk.devkmsg=on"
+	memmap=1G\$0x100000000 hugepages=16 numa=fake=2 secretmem.enable=1
+	no_timer_check kunit.enable=1 kunit.autorun=1 printk.devkmsg=on"
 
 # new_vm NAME: a folder for the files of a VM, V_DIR; those of earlier ones are removed.
 new_vm() {
@@ -44,7 +44,7 @@ boot() {
 	# shellcheck disable=SC2046,SC2086 # lists of words
 	timeout --foreground -k 5 "$limit" qemu-system-x86_64 \
 		-nodefaults -no-user-config -no-reboot -display none -pidfile "$V_DIR/pid" \
-		-M q35 -m 5G -smp 2 $(accelerator) \
+		-M q35 -m 5G -smp "$(cpus)" $(accelerator) \
 		-kernel "$K_IMAGE" -initrd "$V_DIR/initramfs" -append "$(xargs <<<"$CMDLINE")" \
 		-serial "${V_CONSOLE:-file:$V_DIR/console}" \
 		-device virtio-serial-pci $(ports results stdout stderr verdict) \
@@ -54,6 +54,11 @@ boot() {
 	[ "$status" != 124 ] || echo "timed out after $limit s" >"$V_DIR/verdict"
 	rm -f "$V_DIR/initramfs"
 	grep -q '^\(finished\|exited\)' "$V_DIR/verdict"
+}
+
+# CPUs that wait for each other, as with lockdep, cost most where there are few to run them.
+cpus() {
+	[ "$K_DEBUG${DMIRROR_SLOW:+slow}" = 1slow ] && echo 1 || echo 2
 }
 
 ports() {

@@ -25,11 +25,13 @@ build_guest() {
 	unlock
 }
 
-# Objects of another build of the kernel do not fit.
+# Objects of another build of the kernel do not fit, nor tests with other limits.
 fresh_for_kernel() {
-	[ "$(cat "$G_DIR/built-for" 2>/dev/null)" = "$K_BUILD" ] && return
+	local key
+	key="$K_BUILD $(timeout_factor) ${ROUNDS:-}"
+	[ "$(cat "$G_DIR/built-for" 2>/dev/null)" = "$key" ] && return
 	rm -rf "$G_DIR/driver" "$G_DIR/tests"
-	echo "$K_BUILD" >"$G_DIR/built-for"
+	echo "$key" >"$G_DIR/built-for"
 }
 
 # A file gets its time stamp here: what differs from what was built before is built again.
@@ -50,10 +52,11 @@ build_driver() {
 	grep -E '(warning|error):' "$G_DIR/driver.log" >&2 || :
 }
 
-# The harness gives a test 30 s, which a debug kernel under TCG cannot always keep.
+# The harness gives a test 30 s, which a debug kernel under TCG cannot always keep, nor a slow
+# machine.
 timeout_factor() {
-	case $K_DEBUG in
-	1 | kcsan) echo 10 ;;
+	case $K_DEBUG${DMIRROR_SLOW:+slow} in
+	1 | kcsan | *slow) echo 10 ;;
 	*)	echo 1 ;;
 	esac
 }
@@ -66,8 +69,8 @@ build_tests() {
 
 # build_test_programs TARGET FACTOR
 build_test_programs() {
-	quietly "$G_DIR/tests.log" make -s -C "$TOP/selftests" KSRC="$K_SRC" \
-		OUTPUT="$G_DIR/tests" HMM_TIMEOUT_FACTOR="$2" "$1"
+	quietly "$G_DIR/tests.log" make -s -j"$(nproc)" -C "$TOP/selftests" KSRC="$K_SRC" \
+		OUTPUT="$G_DIR/tests" HMM_TIMEOUT_FACTOR="$2" ROUNDS="${ROUNDS:-}" "$1"
 }
 
 test_programs() {

@@ -7,18 +7,33 @@
 # kernel has no MODVERSIONS and forces no signatures, and only the release string must match.
 
 stock_kernel() {
-	local release
+	local release source version
 	apt_use sid
 	release=$(stock_release)
 	if [ -z "$release" ]; then
 		stock_unusable "has no kernel for this machine"
 		return
 	fi
-	stock_source "$release"
+	# The source of exactly this kernel: structs may differ in another one.
+	source=$(newest_source)
+	version=$(apt_candidate "$source")
+	if [ "$version" != "$(apt_candidate "linux-headers-$release")" ]; then
+		stock_unusable "is there ($release) and its source is not yet, or no longer"
+		return
+	fi
+	unpack_source "$source" "$version"
 	K_BUILD=$CACHE/build/stock-$release-$(gcc -dumpfullversion)
 	K_IMAGE=$K_BUILD/vmlinuz
 	lock "$K_BUILD.lock"
-	[ -e "$K_BUILD/stamp" ] || prepare_stock "$release"
+	if [ ! -e "$K_BUILD/stamp" ]; then
+		mkdir -p "$K_BUILD"
+		if ! stock_image "$release"; then
+			unlock
+			stock_unusable "has no vmlinuz in its packages ($release)"
+			return
+		fi
+		prepare_stock "$release"
+	fi
 	unlock
 	if ! grep -qx CONFIG_DEVICE_PRIVATE=y "$K_BUILD/.config"; then
 		stock_unusable "has CONFIG_DEVICE_PRIVATE off ($release)"
@@ -37,24 +52,11 @@ stock_release() {
 	apt_depends linux-headers-amd64 | sed -n 's/^linux-headers-\([0-9].*-amd64\)$/\1/p'
 }
 
-# The source of exactly this kernel: structs may differ in another one.
-stock_source() {
-	local version package
-	version=$(apt_candidate "linux-headers-$1")
-	package=$(newest_source)
-	[ "$(apt_candidate "$package")" = "$version" ] ||
-		die "Debian's archive is being updated: it has the kernel $version but another" \
-			"$package; try again tomorrow, or use KERNEL=latest"
-	unpack_source "$package" "$version"
-}
-
 prepare_stock() {
 	local release=$1 headers
-	mkdir -p "$K_BUILD"
 	headers=$(apt_fetch "linux-headers-$release" "$(apt_candidate "linux-headers-$release")")
 	dpkg-deb --fsys-tarfile "$headers" | tar -x -C "$K_BUILD" --strip-components=4 --wildcards \
 		'*/.config' '*/Module.symvers'
-	stock_image "$release"
 	# Only with the same release string is a module loaded.
 	sed -i "s/^CONFIG_LOCALVERSION=.*/CONFIG_LOCALVERSION=\"${release#"$(source_version)"}\"/" \
 		"$K_BUILD/.config"
@@ -72,7 +74,7 @@ source_version() {
 }
 
 # Which package has the vmlinuz differs between releases: look into those that
-# linux-image-amd64 depends on, except the modules, which are large.
+# linux-image-amd64 depends on, except the modules, which are large. False if none has.
 stock_image() {
 	local package deb
 	for package in $(kernel_packages linux-image-amd64 | grep -F -- "$1" | sort); do
@@ -81,7 +83,7 @@ stock_image() {
 			>"$K_IMAGE" 2>/dev/null || continue
 		return
 	done
-	die "no package of Debian's kernel $1 contains its vmlinuz"
+	return 1
 }
 
 # kernel_packages PACKAGE: the kernel's packages it depends on, and theirs.
