@@ -29,12 +29,13 @@ quietly() {
 }
 
 # with_progress TEXT COUNT LOG COMMAND...: runs COMMAND as quietly does, and every few
-# seconds says TEXT and what the command line COUNT prints.
+# seconds says TEXT and what the command line COUNT prints; less often where nobody watches.
 with_progress() {
-	local text=$1 count=$2 start=$SECONDS owner=$BASHPID status=0 ticker; shift 2
+	local text=$1 count=$2 start=$SECONDS owner=$BASHPID status=0 ticker pause=10; shift 2
+	[ -t 2 ] || pause=60
 	say "$text"
 	(
-		while sleep 10 && kill -0 "$owner" 2>/dev/null; do
+		while sleep "$pause" && kill -0 "$owner" 2>/dev/null; do
 			say "$text: $(eval "$count"), $((SECONDS - start)) s"
 		done
 	) &
