@@ -106,7 +106,7 @@ lines() {
 }
 
 say() {
-	redis-cli --raw "$@"
+	redis-cli -s socket --raw "$@"
 }
 
 # wait_for COMMAND...: for as long as it takes, if not for ever
@@ -131,10 +131,11 @@ is_saved() {
 }
 
 redis() {
-	redis-server --bind 127.0.0.1 --save '' --enable-debug-command local >log 2>&1 &
+	redis-server --port 0 --unixsocket socket --save '' --enable-debug-command local >log 2>&1 &
 	server=$!
 	wait_for listens || { cat log; return 1; }
-	redis-benchmark -q -c 4 -n $((50 * SCALE)) -t set,incr,lpush,lrange_100 >rates
+	redis-benchmark -s socket -q -c 4 -n $((50 * SCALE)) \
+		-t set,incr,lpush,lrange_100 >rates
 	echo "benchmark: $?"
 	seq -f "set key:%g value-%g-$(seq -s . 30)" $((50 * SCALE)) | say | uniq -c
 	say dbsize

@@ -221,7 +221,7 @@ SPM0=$(value_of spm_addr_dev0)
 SPM1=$(value_of spm_addr_dev1)
 : "${SPM0:=0x40000000}" "${SPM1:=0x50000000}"
 
-ktap_set_plan 32
+ktap_set_plan 38
 check unload_with_memory.private unload_with_memory keep /dev/dmirror0
 check unload_with_memory.coherent unload_with_memory keep /dev/dmirror2
 check unload_with_dropped.private unload_with_memory drop /dev/dmirror0
@@ -241,6 +241,12 @@ check refused.no_engines refused copy_engines copy_engines=0
 check refused.too_many_engines refused copy_engines copy_engines=9
 check refused.odd_window refused cpu_fault_window cpu_fault_window=12
 check refused.large_window refused cpu_fault_window cpu_fault_window=4096
+check refused.odd_device_window refused device_fault_window device_fault_window=12
+check refused.large_device_window refused device_fault_window device_fault_window=4096
+check refused.no_fault_buffer refused fault_entries fault_entries=0
+check refused.large_fault_buffer refused fault_entries fault_entries=65537
+check refused.odd_placeholders refused placeholder_size placeholder_size=3
+check refused.absurd_placeholders refused placeholder_size placeholder_size=524290
 check refused.too_many_devices refused private_devices private_devices=17
 check refused.no_devices refused private_devices private_devices=0
 check refused.no_memory refused private_size private_size=0
