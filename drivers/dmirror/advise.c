@@ -104,7 +104,8 @@ static unsigned long select_pages(const struct dmirror_device *dev)
 {
 	unsigned long select = MIGRATE_VMA_SELECT_DEVICE_PRIVATE;
 
-	if (dev->type == DMIRROR_MEMORY_COHERENT)
+	/* On an interconnect mm shows the memory of all devices. */
+	if (dev->type == DMIRROR_MEMORY_COHERENT || dev->hw.link)
 		select |= MIGRATE_VMA_SELECT_DEVICE_COHERENT;
 	if (dmirror_has_large_folios(dev))
 		select |= MIGRATE_VMA_SELECT_COMPOUND;
@@ -321,7 +322,7 @@ static int advise_part(struct advice *a, u64 *addr, u64 range_end)
  * Context: may sleep and take mmap_lock, for a block at a time; the caller holds a
  * reference on the users of svm->mm.
  * Return: 0; -EFAULT where nothing is mapped or nothing may be read; -EBUSY if pages
- * could not be had; -ENOMEM; -EINTR on a fatal signal.
+ * could not be had; -ENOMEM; -EINTR on a fatal signal or if the mirror was stopped.
  */
 int dmirror_advise_range(struct dmirror_svm *svm, bool needed, u64 start,
 			 u64 end, struct dmirror_advice_stats *stats)

@@ -12,23 +12,27 @@
  *	    dmirror_hw_engine.busy, for small copies
  *	    dmirror_svm.lock
  *	      the lock of dmirror_svm.chunks, a leaf
+ *	dmirror_svm.prefer_lock, by who says where memory is to be: outside of
+ *	  dmirror_svm.lock, since it allocates
  *	dmirror_svm.jobs_lock, then those of wait queues and of the workqueue
- *	the lock of the hardware's fault buffer, and
- *	dmirror_devmem.lock and dmirror_hw_engine.lock, leaves, taken with
- *	interrupts off
+ *	the lock of the hardware's fault buffer, then that of the workqueue
+ *	dmirror_hw_engine.lock, then those of who waits for its fences and of the
+ *	  workqueue; taken with interrupts off
+ *	dmirror_devmem.lock, a leaf, taken with interrupts off
  *
- * mm's lock of memory_failure() is outside of evict_lock. Marks of pages, purgeable
- * or not, change under the page's folio lock, and dmirror_devmem.lock for the word
- * that they are in.
+ * memory_failure() has a lock of mm's. What it calls here only tries evict_lock,
+ * since who evicts may call it in turn. Marks of pages, purgeable or not, change
+ * under the page's folio lock, and dmirror_devmem.lock for the word that they are in.
  *
  * dmirror_svm.lock is taken by the notifier, which mm calls under nearly every
  * lock of its own and from reclaim. So nothing is allocated under it that
  * could reclaim, and nothing under it faults. dmirror_devmem.lock is taken when
  * a device folio is freed, under page table locks and from any context. No
- * lock of the driver but evict_lock is held across a migration, so that a CPU fault
- * on device memory needs none that its waiter could hold. Nor is any held where a chunk
- * is made or removed: the one may take mmap_lock, the other waits for
- * invalidations. svm.c teaches lockdep this when the module is loaded.
+ * lock of the driver but evict_lock, and plug_lock around it, is held across a
+ * migration, so that a CPU fault on device memory needs none that its waiter could
+ * hold. Nor is any held where a chunk is made or removed: the one may take
+ * mmap_lock, the other waits for invalidations. svm.c teaches lockdep this when
+ * the module is loaded.
  *
  * Who unplugs a device waits, with plug_lock held, for those who have entered
  * it. So who has entered takes neither that nor anything that it is taken under.
@@ -80,7 +84,7 @@ struct seq_file;
  * @duplicate_faults: faults that another one had served already
  * @full: allocations of device memory that failed
  * @purged: bytes of purgeable memory that were dropped
- * @unpurged: bytes of it that were not, for want of placeholders
+ * @unpurged: bytes of it that were not, for want of placeholders, each time
  */
 struct dmirror_counters {
 	atomic64_t to_device;
@@ -130,10 +134,11 @@ struct dmirror_block {
 /**
  * struct dmirror_devmem - a device's memory as ZONE_DEVICE pages
  * @pagemap: what mm knows of it; its owner is the struct dmirror_device
- * @lock: protects all that follows
+ * @lock: protects what follows, but for what says otherwise
  * @blocks: one for each block of memory, @nr_blocks of them
  * @nr_blocks: how many
- * @first_pfn: of block 0; higher than any while the device has no memory
+ * @first_pfn: of block 0; higher than any while the device has no memory, and
+ *	then read without the lock
  * @evicted: pfns that pages were evicted to, hashed by pfn; not under the lock
  * @empty: blocks of which nothing is allocated
  * @partial: blocks that have some pages free
@@ -141,7 +146,7 @@ struct dmirror_block {
  * @lru: blocks that have pages allocated, least recently used first
  * @used: pages allocated
  * @purgeable: pages that are marked as such
- * @poisoned: pages that are, or were when they were placeholders
+ * @poisoned: pages that a memory error has hit; not counted of placeholders
  * @withheld: pages that are poisoned and not in use
  * @no_memory: there is none behind the pages: they are placeholders; set once
  * @closed: how many want nothing to be allocated, while they evict
@@ -191,10 +196,15 @@ struct dmirror_run {
  * @placeholders: private pages without memory, that stand where pages were whose
  *	contents are gone
  * @counters: what it has done
- * @workers: runs what no program waits for, and serves faults
+ * @workers: runs what no program waits for, and serves faults, which may take
+ *	as long as programs like
+ * @dispatcher: runs @fault_work, which waits for nobody
  * @fault_work: empties the fault buffer
  * @evict_lock: held by who evicts
  * @evict_batch: what it works with, protected by @evict_lock
+ * @placeholders_short: how many placeholders were in use when there was none for
+ *	what was to be dropped; ULONG_MAX if there were enough the last time; protected
+ *	by @evict_lock
  * @misc: /dev/dmirrorN
  * @hmm_misc: /dev/hmm_dmirrorN, if there is one
  * @name: of @misc
@@ -219,10 +229,12 @@ struct dmirror_device {
 	struct dmirror_devmem placeholders;
 	struct dmirror_counters counters;
 	struct workqueue_struct *workers;
+	struct workqueue_struct *dispatcher;
 	struct work_struct fault_work;
 	/* One evicts at a time. Outermost, never taken by a fault. */
 	struct mutex evict_lock;
 	struct dmirror_batch *evict_batch;
+	unsigned long placeholders_short;
 	struct miscdevice misc;
 	struct miscdevice hmm_misc;
 	char name[DMIRROR_NAME_LEN];
@@ -282,6 +294,7 @@ struct dmirror_chunk {
  *	device's engines use what it maps
  * @pt: the device's page table, protected by @lock
  * @claims: pages that are being made exclusive just now, protected by @lock
+ * @prefer_lock: held to change @preferred
  * @preferred: where ranges are to be, see prefer.c; has a lock of its own, a leaf
  * @jobs_lock: protects @faults, @jobs, @nr_jobs, @last_job and changes of
  *	@stopped
@@ -307,6 +320,8 @@ struct dmirror_svm {
 	struct rw_semaphore lock;
 	struct dmirror_pt pt;
 	struct list_head claims;
+	/* Changes come one at a time; taken with nothing held. */
+	struct mutex prefer_lock;
 	struct maple_tree preferred;
 	/* Protects what follows up to @last_job. */
 	spinlock_t jobs_lock;
@@ -319,6 +334,18 @@ struct dmirror_svm {
 	bool stopped;
 	atomic64_t nr_faults;
 	atomic64_t invalidations;
+};
+
+/**
+ * enum dmirror_preference - where a program would have its memory
+ * @DMIRROR_PREFER_NONE: wherever the policy has it
+ * @DMIRROR_PREFER_DEVICE: on the device that faults on it
+ * @DMIRROR_PREFER_SYSTEM: in system memory
+ */
+enum dmirror_preference {
+	DMIRROR_PREFER_NONE,
+	DMIRROR_PREFER_DEVICE,
+	DMIRROR_PREFER_SYSTEM,
 };
 
 /**
@@ -366,10 +393,13 @@ struct dmirror_advice_stats {
 /**
  * struct dmirror_job - something that a program had the device do
  * @svm: the mirror that it belongs to; it stays until the job is complete
- * @hw: the compute job, or of a migration the range and what it came to
- * @end: where the memory that it needs ends, as an address like @hw.addr
+ * @end: where the memory that it needs ends; of a compute job as an address like
+ *	@hw.addr
+ * @hw: of a compute job, what the hardware is given
  * @target: of a migration, 0 for a compute job
+ * @start: of a migration, the first address
  * @stats: of a migration
+ * @work: of a migration
  * @link: among the jobs of the mirror
  * @id: its number, 0 if it does not run in the background
  * @claimed: somebody waits for it and will get it, protected by the mirror's
@@ -380,13 +410,17 @@ struct dmirror_advice_stats {
  * @eventfd: to signal, or NULL
  * @done: that it is complete
  * @ret: what came of it
+ * @bytes: how much was done
+ * @fault_addr: the address that an error is about
  */
 struct dmirror_job {
 	struct dmirror_svm *svm;
-	struct dmirror_hw_job hw;
 	u64 end;
+	struct dmirror_hw_job hw;
 	enum dmirror_target target;
+	u64 start;
 	struct dmirror_migrate_stats stats;
+	struct work_struct work;
 	struct list_head link;
 	u64 id;
 	bool claimed;
@@ -396,6 +430,8 @@ struct dmirror_job {
 	struct eventfd_ctx *eventfd;
 	struct completion done;
 	int ret;
+	u64 bytes;
+	u64 fault_addr;
 };
 
 /**
@@ -503,8 +539,9 @@ int dmirror_job_run(struct dmirror_svm *svm, struct dmirror_hw_job *template,
 		    u64 end, u64 *faults);
 int dmirror_job_submit(struct dmirror_svm *svm,
 		       const struct dmirror_hw_job *template,
-		       enum dmirror_target target, struct eventfd_ctx *eventfd,
-		       u64 *id);
+		       struct eventfd_ctx *eventfd, u64 *id);
+int dmirror_job_migrate(struct dmirror_svm *svm, enum dmirror_target target,
+			u64 start, u64 end, struct eventfd_ctx *eventfd, u64 *id);
 struct dmirror_job *dmirror_job_wait(struct dmirror_svm *svm, u64 id,
 				     bool poll);
 void dmirror_job_finish(struct dmirror_svm *svm, struct dmirror_job *job);
@@ -531,10 +568,10 @@ int dmirror_advise_range(struct dmirror_svm *svm, bool needed, u64 start,
 			 u64 end, struct dmirror_advice_stats *stats);
 
 /* prefer.c */
-int dmirror_prefer(struct dmirror_svm *svm, enum dmirror_place place, u64 start,
-		   u64 end);
-enum dmirror_place dmirror_preferred(struct dmirror_svm *svm, u64 addr,
-				     u64 *start, u64 *end);
+int dmirror_prefer(struct dmirror_svm *svm, enum dmirror_preference what,
+		   u64 start, u64 end);
+enum dmirror_preference dmirror_preferred(struct dmirror_svm *svm, u64 addr,
+					  u64 *start, u64 *end);
 
 /* exclusive.c */
 int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr);

@@ -114,7 +114,7 @@ static int bring_back(struct dmirror_svm *svm, u64 addr)
  * -EBUSY if the page cannot be had, as for a part of a huge page that is mapped by
  * PTEs on kernels before 6.15; -EBUSY, on newer kernels -EOPNOTSUPP, if it is not
  * anonymous; -EOPNOTSUPP if it is in the coherent memory of another device;
- * -ENOMEM; -EINTR on a fatal signal.
+ * -ENOMEM; -EINTR on a fatal signal or if the mirror was stopped.
  */
 int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 {
@@ -160,7 +160,6 @@ int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 static int bus_atomic(struct dmirror_hw_job *job)
 {
 	struct page *page;
-	void *mem;
 	int ret;
 
 	ret = pin_user_pages_fast(job->addr & PAGE_MASK, 1, FOLL_WRITE, &page);
@@ -169,9 +168,7 @@ static int bus_atomic(struct dmirror_hw_job *job)
 	if (!ret)
 		return -EFAULT;
 
-	mem = kmap_local_page(page);
-	job->result = dmirror_hw_atomic(mem + offset_in_page(job->addr), job);
-	kunmap_local(mem);
+	job->result = dmirror_hw_bus_atomic(page, job);
 	unpin_user_pages_dirty_lock(&page, 1, true);
 	return 0;
 }

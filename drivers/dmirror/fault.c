@@ -210,7 +210,7 @@ static struct dmirror_chunk *range_chunk(const struct hmm_range *range)
  * Read the CPU's page table and, as range->default_flags say, fault pages in.
  * The range lies within one block. Returns 0 with svm->lock held for writing:
  * the answer is then current, and stays so until range_release(). Never gives
- * up for a lost race, only for a fatal signal.
+ * up for a lost race, only for a fatal signal or if the mirror is stopped.
  */
 static int range_acquire(struct dmirror_svm *svm, struct hmm_range *range)
 {
@@ -359,7 +359,8 @@ static int fault_batch(struct dmirror_svm *svm, unsigned long *pfns,
  * users of svm->mm.
  * Return: 0; -EFAULT where nothing is mapped or nothing may be read; -EPERM
  * where nothing may be written; -ENODATA where the contents were dropped; -EHWPOISON
- * where a memory error has hit them; -ENOMEM; -EINTR on a fatal signal. A page
+ * where a memory error has hit them; -ENOMEM; -EINTR on a fatal signal or if the
+ * mirror was stopped. A page
  * that mm cannot bring back from the device to break a copy-on-write is -EFAULT.
  */
 int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
@@ -415,7 +416,7 @@ int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
  * Context: may sleep and take mmap_lock; the caller holds a reference on the
  * users of svm->mm. The pages may be gone when it returns: look at their pfns
  * only, by dmirror_pfn_device(), and not at their struct pages.
- * Return: 0; -ENOMEM; -EINTR on a fatal signal.
+ * Return: 0; -ENOMEM; -EINTR on a fatal signal or if the mirror was stopped.
  */
 int dmirror_snapshot(struct dmirror_svm *svm, struct dmirror_device *owner,
 		     u64 start, unsigned long nr, unsigned long *pfns,
@@ -467,14 +468,18 @@ int dmirror_find_page(struct dmirror_svm *svm, u64 addr)
 	return ret;
 }
 
-/* Have some of the program's buffer there, where the CPU found it was not. */
+/*
+ * Have some of the program's buffer there, where the CPU found it was not. The
+ * device may never come to read so far, and the buffer may be what it reads: so
+ * nothing is stored there.
+ */
 static int fault_in_buffer(const struct dmirror_hw_job *job)
 {
 	size_t size = min_t(u64, job->len - job->done, USER_FAULT_SIZE);
 	size_t left;
 
 	if (job->op == DMIRROR_HW_READ)
-		left = fault_in_writeable(job->user + job->done, size);
+		left = fault_in_safe_writeable(job->user + job->done, size);
 	else
 		left = fault_in_readable(job->user + job->done, size);
 	return left < size ? 0 : -EFAULT;
@@ -550,11 +555,12 @@ static u64 migrate_for(struct dmirror_svm *svm, struct dmirror_job *job, u64 end
 	u64 addr = job->hw.fault_addr, start = 0, stop = U64_MAX;
 	u64 policy = dmirror_device_fault_window();
 	u64 window = policy ?: DMIRROR_BLOCK_SIZE;
-	enum dmirror_place place = dmirror_preferred(svm, addr, &start, &stop);
+	enum dmirror_preference preferred;
 
+	preferred = dmirror_preferred(svm, addr, &start, &stop);
 	end = min(end, stop);
-	if (place == DMIRROR_PLACE_SYSTEM ||
-	    (place != DMIRROR_PLACE_LOCAL && !policy))
+	if (preferred == DMIRROR_PREFER_SYSTEM ||
+	    (preferred == DMIRROR_PREFER_NONE && !policy))
 		return end;
 
 	start = max(start, ALIGN_DOWN(addr, window));
@@ -743,5 +749,5 @@ void dmirror_fault_interrupt(struct dmirror_hw *hw)
 {
 	struct dmirror_device *dev = container_of(hw, struct dmirror_device, hw);
 
-	queue_work(dev->workers, &dev->fault_work);
+	queue_work(dev->dispatcher, &dev->fault_work);
 }

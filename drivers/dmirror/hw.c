@@ -5,7 +5,9 @@
  *
  * This is the only file that touches the contents of device memory. Everything
  * here is what silicon would do; replace it with the code that programs yours.
- * The engines see addresses and nothing else: no struct page, no mm, no lock.
+ * The engines see addresses, and know neither pages nor processes. What real ones
+ * do without is the lock that a job takes to walk the page table, and the buffer
+ * of a program, which a bus would reach.
  */
 #include <linux/atomic.h>
 #include <linux/dma-fence.h>
@@ -474,15 +476,8 @@ void dmirror_hw_help(struct dma_fence *fence)
 	mutex_unlock(&engine->busy);
 }
 
-/**
- * dmirror_hw_atomic() - one atomic operation
- * @mem: the operand, aligned to the job's width
- * @job: operation, width, operand and compare
- *
- * Context: any.
- * Return: what @mem held before.
- */
-u64 dmirror_hw_atomic(void *mem, const struct dmirror_hw_job *job)
+/* What @mem, aligned to the job's width, held before the operation. */
+static u64 atomic_operation(void *mem, const struct dmirror_hw_job *job)
 {
 	if (job->width == sizeof(u32)) {
 		if (job->op == DMIRROR_HW_CAS)
@@ -493,6 +488,23 @@ u64 dmirror_hw_atomic(void *mem, const struct dmirror_hw_job *job)
 	if (job->op == DMIRROR_HW_CAS)
 		return atomic64_cmpxchg(mem, job->compare, job->operand);
 	return atomic64_fetch_add(job->operand, mem);
+}
+
+/**
+ * dmirror_hw_bus_atomic() - have the bus carry out an atomic operation
+ * @page: that the operand is in, pinned by the caller
+ * @job: operation, width, operand and compare; the address is the operand's
+ *
+ * Context: any.
+ * Return: what the operand was before.
+ */
+u64 dmirror_hw_bus_atomic(struct page *page, const struct dmirror_hw_job *job)
+{
+	void *mem = kmap_local_page(page);
+	u64 result = atomic_operation(mem + offset_in_page(job->addr), job);
+
+	kunmap_local(mem);
+	return result;
 }
 
 /* Translate, or note the fault and say that the job cannot go on. */
@@ -603,7 +615,7 @@ static size_t run_step(struct dmirror_hw *hw, const struct dmirror_pt *pt,
 		break;
 	case DMIRROR_HW_ADD:
 	case DMIRROR_HW_CAS:
-		job->result = dmirror_hw_atomic(mem, job);
+		job->result = atomic_operation(mem, job);
 		job->local = !(bus & DMIRROR_HW_SYSTEM);
 		break;
 	}

@@ -54,7 +54,7 @@ struct dmirror_hw_engine {
 	struct workqueue_struct *queue;
 	/* Jobs run one at a time, whoever runs them. */
 	struct mutex busy;
-	/* Protects what follows; a leaf, taken with interrupts off. */
+	/* Protects what follows; taken with interrupts off. */
 	spinlock_t lock;
 	u64 context;
 	u64 seqno;
@@ -79,7 +79,7 @@ struct dmirror_hw_engine {
  * @interrupt: called when there is something to take out; any context
  */
 struct dmirror_hw_faults {
-	/* Protects what follows; a leaf. */
+	/* Protects what follows. These engines report in process context. */
 	spinlock_t lock;
 	struct list_head list;
 	unsigned int nr;
@@ -232,6 +232,6 @@ void dmirror_hw_replay(struct dmirror_hw_job *job);
 void dmirror_hw_cancel(struct dmirror_hw_job *job);
 struct dmirror_hw_job *dmirror_hw_next_fault(struct dmirror_hw *hw);
 void dmirror_hw_hold_faults(struct dmirror_hw *hw, bool hold);
-u64 dmirror_hw_atomic(void *mem, const struct dmirror_hw_job *job);
+u64 dmirror_hw_bus_atomic(struct page *page, const struct dmirror_hw_job *job);
 
 #endif /* DMIRROR_HW_H */

@@ -180,15 +180,36 @@ static int ioctl_write(struct dmirror_svm *svm, union ioctl_arg *arg)
 	return ioctl_rw(svm, arg, true);
 }
 
+/* A fill or a copy, if its arguments are right, and the end of what it writes to. */
+static int compute_job(struct dmirror_svm *svm, enum dmirror_hw_op op, u64 addr,
+		       u64 length, u64 argument, struct dmirror_hw_job *job,
+		       u64 *end)
+{
+	u64 src_end;
+	int ret;
+
+	*job = (struct dmirror_hw_job) {
+		.op   = op,
+		.addr = addr,
+		.len  = length,
+	};
+	if (op == DMIRROR_HW_FILL) {
+		job->operand = argument;
+		return check_range(svm, addr, length, sizeof(u64), end);
+	}
+	job->src = argument;
+	ret = check_range(svm, addr, length, 1, end);
+	if (!ret)
+		ret = check_range(svm, argument, length, 1, &src_end);
+	if (!ret && addr < src_end && argument < *end)
+		ret = -EINVAL;
+	return ret;
+}
+
 static int ioctl_fill(struct dmirror_svm *svm, union ioctl_arg *arg)
 {
 	struct dmirror_fill *args = &arg->fill;
-	struct dmirror_hw_job job = {
-		.op	 = DMIRROR_HW_FILL,
-		.addr	 = args->addr,
-		.len	 = args->length,
-		.operand = args->pattern,
-	};
+	struct dmirror_hw_job job;
 	u64 end;
 	int ret;
 
@@ -197,7 +218,8 @@ static int ioctl_fill(struct dmirror_svm *svm, union ioctl_arg *arg)
 	args->faults = 0;
 	if (args->reserved)
 		return -EINVAL;
-	ret = check_range(svm, args->addr, args->length, sizeof(u64), &end);
+	ret = compute_job(svm, DMIRROR_HW_FILL, args->addr, args->length,
+			  args->pattern, &job, &end);
 	if (ret)
 		return ret;
 
@@ -210,13 +232,8 @@ static int ioctl_fill(struct dmirror_svm *svm, union ioctl_arg *arg)
 static int ioctl_copy(struct dmirror_svm *svm, union ioctl_arg *arg)
 {
 	struct dmirror_copy *args = &arg->copy;
-	struct dmirror_hw_job job = {
-		.op   = DMIRROR_HW_COPY,
-		.addr = args->dst,
-		.src  = args->src,
-		.len  = args->length,
-	};
-	u64 end, src_end;
+	struct dmirror_hw_job job;
+	u64 end;
 	int ret;
 
 	args->done = 0;
@@ -224,13 +241,10 @@ static int ioctl_copy(struct dmirror_svm *svm, union ioctl_arg *arg)
 	args->faults = 0;
 	if (args->reserved)
 		return -EINVAL;
-	ret = check_range(svm, args->dst, args->length, 1, &end);
-	if (!ret)
-		ret = check_range(svm, args->src, args->length, 1, &src_end);
+	ret = compute_job(svm, DMIRROR_HW_COPY, args->dst, args->length,
+			  args->src, &job, &end);
 	if (ret)
 		return ret;
-	if (args->dst < src_end && args->src < end)
-		return -EINVAL;
 
 	ret = dmirror_job_run(svm, &job, end, &args->faults);
 	args->done = job.done;
@@ -274,58 +288,26 @@ static int ioctl_atomic(struct dmirror_svm *svm, union ioctl_arg *arg)
 	return ret;
 }
 
-/* The compute job that the arguments ask for, if they are right. */
-static int submit_compute(struct dmirror_svm *svm,
-			  const struct dmirror_submit *args,
-			  struct dmirror_hw_job *job)
-{
-	u64 align = args->op == DMIRROR_JOB_FILL ? sizeof(u64) : 1;
-	u64 end, src_end;
-	int ret;
-
-	ret = check_range(svm, args->addr, args->length, align, &end);
-	if (ret || args->op == DMIRROR_JOB_FILL)
-		return ret;
-
-	ret = check_range(svm, args->argument, args->length, 1, &src_end);
-	if (ret)
-		return ret;
-	if (args->addr < src_end && args->argument < end)
-		return -EINVAL;
-	job->op = DMIRROR_HW_COPY;
-	job->src = args->argument;
-	return 0;
-}
-
 static int ioctl_submit(struct dmirror_svm *svm, union ioctl_arg *arg)
 {
 	struct dmirror_submit *args = &arg->submit;
-	struct dmirror_hw_job job = {
-		.op	 = DMIRROR_HW_FILL,
-		.addr	 = args->addr,
-		.len	 = args->length,
-		.operand = args->argument,
-	};
 	struct eventfd_ctx *eventfd = NULL;
-	enum dmirror_target target = 0;
+	struct dmirror_hw_job job;
 	u64 end;
-	int ret;
+	int ret = -EINVAL;
 
 	args->job = 0;
 	if (args->reserved || args->eventfd < -1)
 		return -EINVAL;
-	if (args->op == DMIRROR_JOB_MIGRATE) {
-		if (!valid_target(args->argument))
-			return -EINVAL;
-		target = args->argument;
+	if (args->op == DMIRROR_JOB_FILL)
+		ret = compute_job(svm, DMIRROR_HW_FILL, args->addr, args->length,
+				  args->argument, &job, &end);
+	else if (args->op == DMIRROR_JOB_COPY)
+		ret = compute_job(svm, DMIRROR_HW_COPY, args->addr, args->length,
+				  args->argument, &job, &end);
+	else if (args->op == DMIRROR_JOB_MIGRATE && valid_target(args->argument))
 		ret = check_range(svm, args->addr, args->length, PAGE_SIZE,
 				  &end);
-	} else if (args->op == DMIRROR_JOB_FILL ||
-		   args->op == DMIRROR_JOB_COPY) {
-		ret = submit_compute(svm, args, &job);
-	} else {
-		ret = -EINVAL;
-	}
 	if (ret)
 		return ret;
 
@@ -334,7 +316,10 @@ static int ioctl_submit(struct dmirror_svm *svm, union ioctl_arg *arg)
 		if (IS_ERR(eventfd))
 			return -EBADF;
 	}
-	return dmirror_job_submit(svm, &job, target, eventfd, &args->job);
+	if (args->op == DMIRROR_JOB_MIGRATE)
+		return dmirror_job_migrate(svm, args->argument, args->addr, end,
+					   eventfd, &args->job);
+	return dmirror_job_submit(svm, &job, eventfd, &args->job);
 }
 
 static int ioctl_wait(struct dmirror_svm *svm, union ioctl_arg *arg)
@@ -354,8 +339,8 @@ static int ioctl_wait(struct dmirror_svm *svm, union ioctl_arg *arg)
 		return PTR_ERR(job);
 
 	args->error = -job->ret;
-	args->done = job->hw.done;
-	args->fault_addr = job->ret ? job->hw.fault_addr : 0;
+	args->done = job->bytes;
+	args->fault_addr = job->ret ? job->fault_addr : 0;
 	args->faults = job->faults;
 	args->stayed = job->stats.no_memory + job->stats.busy +
 		       job->stats.unsupported + job->stats.failed;
@@ -366,14 +351,14 @@ static int ioctl_wait(struct dmirror_svm *svm, union ioctl_arg *arg)
 static int advise_place(struct dmirror_svm *svm, struct dmirror_advise *args,
 			u64 end)
 {
-	static const enum dmirror_place places[] = {
-		[DMIRROR_ADVICE_PREFER_DEVICE] = DMIRROR_PLACE_LOCAL,
-		[DMIRROR_ADVICE_PREFER_SYSTEM] = DMIRROR_PLACE_SYSTEM,
-		[DMIRROR_ADVICE_PREFER_NONE]   = DMIRROR_PLACE_HOLE,
+	static const enum dmirror_preference what[] = {
+		[DMIRROR_ADVICE_PREFER_DEVICE] = DMIRROR_PREFER_DEVICE,
+		[DMIRROR_ADVICE_PREFER_SYSTEM] = DMIRROR_PREFER_SYSTEM,
+		[DMIRROR_ADVICE_PREFER_NONE]   = DMIRROR_PREFER_NONE,
 	};
 	int ret;
 
-	ret = dmirror_prefer(svm, places[args->advice], args->addr, end);
+	ret = dmirror_prefer(svm, what[args->advice], args->addr, end);
 	args->applied = ret ? 0 : args->length;
 	return ret;
 }
@@ -412,7 +397,7 @@ static int ioctl_advise(struct dmirror_svm *svm, union ioctl_arg *arg)
 	args->busy = stats.busy;
 	args->untouched = stats.untouched;
 	args->fault_addr = stats.fault_addr;
-	args->retained = !ret && !stats.dropped;
+	args->retained = needed && !ret && !stats.dropped;
 	return ret;
 }
 

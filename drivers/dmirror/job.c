@@ -20,19 +20,14 @@
 /* A file has no more jobs than this that nobody has waited for. */
 #define JOBS_MAX	64
 
-static struct dmirror_job *job_alloc(struct dmirror_svm *svm,
-				     const struct dmirror_hw_job *hw, u64 end)
+static struct dmirror_job *job_alloc(struct dmirror_svm *svm, u64 end)
 {
 	struct dmirror_job *job = kzalloc_obj(*job, GFP_KERNEL_ACCOUNT);
 
 	if (!job)
 		return NULL;
 	job->svm = svm;
-	job->hw = *hw;
-	job->hw.hw = &svm->dev->hw;
 	job->end = end;
-	job->hw.pt = &svm->pt;
-	job->hw.pt_lock = &svm->lock;
 	INIT_LIST_HEAD(&job->link);
 	init_completion(&job->done);
 	return job;
@@ -62,7 +57,27 @@ static void job_complete(struct dmirror_job *job, int ret)
 
 static void compute_complete(struct dmirror_hw_job *hw, int ret)
 {
-	job_complete(container_of(hw, struct dmirror_job, hw), ret);
+	struct dmirror_job *job = container_of(hw, struct dmirror_job, hw);
+
+	job->bytes = hw->done;
+	job->fault_addr = hw->fault_addr;
+	job_complete(job, ret);
+}
+
+static struct dmirror_job *compute_alloc(struct dmirror_svm *svm,
+					 const struct dmirror_hw_job *template,
+					 u64 end)
+{
+	struct dmirror_job *job = job_alloc(svm, end);
+
+	if (!job)
+		return NULL;
+	job->hw = *template;
+	job->hw.hw = &svm->dev->hw;
+	job->hw.pt = &svm->pt;
+	job->hw.pt_lock = &svm->lock;
+	job->hw.complete = compute_complete;
+	return job;
 }
 
 /*
@@ -120,7 +135,7 @@ int dmirror_job_run(struct dmirror_svm *svm, struct dmirror_hw_job *template,
 	struct dmirror_job *job;
 	int ret;
 
-	job = job_alloc(svm, template, end);
+	job = compute_alloc(svm, template, end);
 	if (!job)
 		return -ENOMEM;
 	ret = job_add(svm, job, NULL);
@@ -128,7 +143,6 @@ int dmirror_job_run(struct dmirror_svm *svm, struct dmirror_hw_job *template,
 		kfree(job);
 		return ret;
 	}
-	job->hw.complete = compute_complete;
 	dmirror_device_hold(svm->dev);
 	dmirror_hw_submit(&job->hw);
 	if (wait_for_completion_killable(&job->done)) {
@@ -145,8 +159,7 @@ int dmirror_job_run(struct dmirror_svm *svm, struct dmirror_hw_job *template,
 
 static void migrate_work(struct work_struct *work)
 {
-	struct dmirror_job *job = container_of(work, struct dmirror_job,
-					       hw.work);
+	struct dmirror_job *job = container_of(work, struct dmirror_job, work);
 	struct dmirror_svm *svm = job->svm;
 	struct mem_cgroup *memcg, *old;
 	int ret = -ESRCH;
@@ -155,43 +168,25 @@ static void migrate_work(struct work_struct *work)
 		/* What it takes is the program's, not the worker's. */
 		memcg = get_mem_cgroup_from_mm(svm->mm);
 		old = set_active_memcg(memcg);
-		ret = dmirror_migrate_range(svm, job->target, job->hw.addr,
-					    job->hw.addr + job->hw.len,
-					    &job->stats);
+		ret = dmirror_migrate_range(svm, job->target, job->start,
+					    job->end, &job->stats);
 		set_active_memcg(old);
 		mem_cgroup_put(memcg);
 		mmput(svm->mm);
 	}
-	job->hw.fault_addr = job->stats.fault_addr;
-	job->hw.done = job->stats.moved;
+	job->fault_addr = job->stats.fault_addr;
+	job->bytes = job->stats.moved;
 	job_complete(job, ret);
 }
 
-/**
- * dmirror_job_submit() - have something done in the background
- * @svm: the mirror
- * @template: the compute job, or the range for a migration
- * @target: of a migration, 0 for a compute job
- * @eventfd: to signal when the job is complete, or NULL; the job takes it over
- * @id: set to the number of the job
- *
- * Context: may sleep; the caller has entered the device and holds a reference
- * on the users of svm->mm.
- * Return: 0; -ENOMEM; -EBUSY if the file has too many jobs that nobody has
- * waited for; -ENODEV if the mirror was stopped.
- */
-int dmirror_job_submit(struct dmirror_svm *svm,
-		       const struct dmirror_hw_job *template,
-		       enum dmirror_target target, struct eventfd_ctx *eventfd,
-		       u64 *id)
+/* Give the job, if there was memory for it, its number and its eventfd. */
+static int job_launch(struct dmirror_svm *svm, struct dmirror_job *job,
+		      struct eventfd_ctx *eventfd, u64 *id)
 {
-	struct dmirror_job *job;
 	int ret = -ENOMEM;
 
-	job = job_alloc(svm, template, template->addr + template->len);
 	if (job) {
 		job->eventfd = eventfd;
-		job->target = target;
 		ret = job_add(svm, job, id);
 	}
 	if (ret) {
@@ -203,14 +198,62 @@ int dmirror_job_submit(struct dmirror_svm *svm,
 
 	/* From here on somebody who guesses the number may end the job. */
 	dmirror_device_hold(svm->dev);
-	if (target) {
-		INIT_WORK(&job->hw.work, migrate_work);
-		queue_work(svm->dev->workers, &job->hw.work);
-	} else {
-		job->hw.complete = compute_complete;
-		dmirror_hw_submit(&job->hw);
-	}
 	return 0;
+}
+
+/**
+ * dmirror_job_submit() - have something computed in the background
+ * @svm: the mirror
+ * @template: what to do
+ * @eventfd: to signal when the job is complete, or NULL; the job takes it over
+ * @id: set to the number of the job
+ *
+ * Context: may sleep; the caller has entered the device and holds a reference
+ * on the users of svm->mm.
+ * Return: 0; -ENOMEM; -EBUSY if the file has too many jobs that nobody has
+ * waited for; -ENODEV if the mirror was stopped.
+ */
+int dmirror_job_submit(struct dmirror_svm *svm,
+		       const struct dmirror_hw_job *template,
+		       struct eventfd_ctx *eventfd, u64 *id)
+{
+	struct dmirror_job *job;
+	int ret;
+
+	job = compute_alloc(svm, template, template->addr + template->len);
+	ret = job_launch(svm, job, eventfd, id);
+	if (!ret)
+		dmirror_hw_submit(&job->hw);
+	return ret;
+}
+
+/**
+ * dmirror_job_migrate() - have a range migrated in the background
+ * @svm: the mirror
+ * @target: where to
+ * @start: first address, page aligned
+ * @end: first address after it, page aligned
+ * @eventfd: as for dmirror_job_submit()
+ * @id: set to the number of the job
+ *
+ * Context: as dmirror_job_submit().
+ * Return: as dmirror_job_submit().
+ */
+int dmirror_job_migrate(struct dmirror_svm *svm, enum dmirror_target target,
+			u64 start, u64 end, struct eventfd_ctx *eventfd, u64 *id)
+{
+	struct dmirror_job *job = job_alloc(svm, end);
+	int ret;
+
+	if (job) {
+		job->target = target;
+		job->start = start;
+		INIT_WORK(&job->work, migrate_work);
+	}
+	ret = job_launch(svm, job, eventfd, id);
+	if (!ret)
+		queue_work(svm->dev->workers, &job->work);
+	return ret;
 }
 
 /* Take a job from the file; only one of several who wait for it gets it. */

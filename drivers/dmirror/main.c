@@ -291,13 +291,17 @@ static int add_device(enum dmirror_memory_type type, u64 start, u64 size)
 	INIT_WORK(&dev->fault_work, dmirror_fault_work);
 	dev->hw.faults.interrupt = dmirror_fault_interrupt;
 	dmirror_hw_init(&dev->hw, size, copy_engines, fault_entries);
-	dev->workers = alloc_workqueue("%s", WQ_UNBOUND, 0, dev->name);
+	dev->workers = alloc_workqueue("%s", WQ_UNBOUND, WQ_MAX_ACTIVE,
+				       dev->name);
 	ret = -ENOMEM;
 	if (!dev->workers)
 		goto free;
+	dev->dispatcher = alloc_ordered_workqueue("%s-faults", 0, dev->name);
+	if (!dev->dispatcher)
+		goto destroy_workers;
 	ret = dmirror_evict_prepare(dev);
 	if (ret)
-		goto destroy_workers;
+		goto destroy_dispatcher;
 	ret = dmirror_plug_init(dev);
 	if (ret)
 		goto free_batch;
@@ -311,6 +315,8 @@ plug_fini:
 	dmirror_plug_fini(dev);
 free_batch:
 	kvfree(dev->evict_batch);
+destroy_dispatcher:
+	destroy_workqueue(dev->dispatcher);
 destroy_workers:
 	destroy_workqueue(dev->workers);
 free:
@@ -325,6 +331,7 @@ static void remove_devices(void)
 
 		dmirror_plug_fini(dev);
 		/* The last fault may be served, but not yet looked for another. */
+		destroy_workqueue(dev->dispatcher);
 		destroy_workqueue(dev->workers);
 		kvfree(dev->evict_batch);
 		kfree(dev);

@@ -38,6 +38,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/userfaultfd_k.h>
 
 #include "dmirror.h"
 #include "trace.h"
@@ -373,6 +374,7 @@ static bool place_nothing(struct migration *m, unsigned long i,
 	struct folio *folio = dmirror_placeholder_alloc(m->dev, order);
 
 	if (!folio) {
+		m->full = true;
 		if (m->purge)
 			atomic64_add(PAGE_SIZE << order,
 				     &m->dev->counters.unpurged);
@@ -488,6 +490,9 @@ static enum fate screen(const struct migration *m, unsigned long i,
 
 	if (m->target == DMIRROR_TARGET_STAY)
 		return FATE_RESIDENT;
+	/* With the page of zeroes mm would lose that it is write-protected. */
+	if (!page && userfaultfd_wp(m->args.vma))
+		return FATE_UNSUPPORTED;
 	local = page && dmirror_page_device(page) == m->dev;
 	if (page && was_moved(m, page))
 		return FATE_RESIDENT;
@@ -692,7 +697,7 @@ static void settle_moved(struct migration *m, unsigned long i, unsigned long nr)
 		if (dmirror_pages_check(src + j, 1) != -EHWPOISON)
 			continue;
 		m->fates[i + j] = FATE_PASSED_ON;
-		/* For mm, which puts it: see pass_on(). */
+		/* For memory_failure(), which puts it: see pass_on(). */
 		if (IS_ENABLED(CONFIG_MEMORY_FAILURE))
 			get_page(dst + j);
 	}
@@ -722,8 +727,7 @@ static void migration_settle(struct migration *m)
 /*
  * The device goes away, and the program is still to have its error: hand it on to
  * mm, as one of the system page that took the place, with a reference so that it is
- * nobody else's by then. mm's queue is short, and until it gets to the page that
- * reads as zeroes.
+ * nobody else's by then. Until here the page has read as zeroes.
  */
 static void pass_on(const struct migration *m)
 {
@@ -732,11 +736,11 @@ static void pass_on(const struct migration *m)
 	for (i = 0; i < m->npages; i += nr) {
 		nr = entry_pages(m->args.dst[i]);
 		for (j = 0; j < nr; j++) {
-			if (m->fates[i + j] != FATE_PASSED_ON)
+			if (m->fates[i + j] != FATE_PASSED_ON ||
+			    !IS_ENABLED(CONFIG_MEMORY_FAILURE))
 				continue;
 			pfn = page_to_pfn(migrate_pfn_to_page(m->args.dst[i]));
-			memory_failure_queue(pfn + j, MF_COUNT_INCREASED);
-			msleep(EVICT_PAUSE_MS);
+			memory_failure(pfn + j, MF_COUNT_INCREASED);
 		}
 	}
 }
@@ -1139,7 +1143,7 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
  * holds a reference on the users of svm->mm.
  * Return: 0; -EFAULT where nothing is mapped or nothing may be read; -ENOSPC
  * if the device was full; -ENOMEM if the system was, or for the arrays; -EIO if
- * the copy engine failed; -EINTR on a fatal signal.
+ * the copy engine failed; -EINTR on a fatal signal or if the mirror was stopped.
  */
 int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
 			  u64 start, u64 end,
@@ -1330,23 +1334,34 @@ vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf)
 	return ret;
 }
 
+/*
+ * Migrate what is in use of a block, or is purgeable of it, by physical address. The
+ * fates are those of the pages in args.src; false if there was none.
+ */
+static bool evict_pages(struct migration *m, struct dmirror_devmem *devmem,
+			unsigned long block)
+{
+	m->npages = dmirror_devmem_used_pfns(devmem, block, m->purge,
+					     m->args.src);
+	if (!m->npages)
+		return false;
+	migrate_device_pfns(m->args.src, m->npages);
+	migration_run(m);
+	return true;
+}
+
 /* Returns how many pages left the block. */
 static unsigned long evict_block(struct dmirror_device *dev,
 				 struct dmirror_devmem *devmem,
 				 unsigned long block, bool unloading)
 {
-	struct dmirror_batch *batch = dev->evict_batch;
 	struct migration m;
 	unsigned long moved;
 
-	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, batch);
+	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, dev->evict_batch);
 	m.unloading = unloading;
-	m.npages = dmirror_devmem_used_pfns(devmem, block, false, batch->src);
-	if (!m.npages)
+	if (!evict_pages(&m, devmem, block))
 		return 0;
-
-	migrate_device_pfns(batch->src, m.npages);
-	migration_run(&m);
 	moved = m.counts[FATE_MOVED] + m.counts[FATE_DROPPED] +
 		m.counts[FATE_PASSED_ON];
 	trace_dmirror_evict(dev->id, block, m.npages, moved);
@@ -1356,30 +1371,33 @@ static unsigned long evict_block(struct dmirror_device *dev,
 /* The same, of what is purgeable, without a copy. */
 static unsigned long purge_block(struct dmirror_device *dev, unsigned long block)
 {
-	struct dmirror_batch *batch = dev->evict_batch;
 	struct migration m;
 	unsigned long dropped;
 
-	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, batch);
+	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, dev->evict_batch);
 	m.purge = true;
-	m.npages = dmirror_devmem_used_pfns(&dev->devmem, block, true,
-					    batch->src);
-	if (!m.npages)
+	if (!evict_pages(&m, &dev->devmem, block))
 		return 0;
-
-	migrate_device_pfns(batch->src, m.npages);
-	migration_run(&m);
 	dropped = m.counts[FATE_DROPPED];
+	if (m.full)
+		dev->placeholders_short = READ_ONCE(dev->placeholders.used);
 	trace_dmirror_purge(dev->id, block, m.npages, dropped);
 	return dropped;
 }
 
-/* Wherever it is, and however long: nobody waits for it. */
+/*
+ * Wherever it is, and however long: nobody waits for it. But where there were no
+ * placeholders for it the last time, and there are no more now, it would be unmapped
+ * for nothing.
+ */
 static unsigned long purge_blocks(struct dmirror_device *dev,
 				  unsigned long wanted)
 {
 	unsigned long dropped = 0, block;
 
+	if (READ_ONCE(dev->placeholders.used) >= dev->placeholders_short)
+		return 0;
+	dev->placeholders_short = ULONG_MAX;
 	for (block = 0; block < dev->devmem.nr_blocks; block++) {
 		if (dropped >= wanted || fatal_signal_pending(current) ||
 		    !READ_ONCE(dev->devmem.purgeable))
@@ -1621,6 +1639,7 @@ int dmirror_evict_all(struct dmirror_device *dev, enum dmirror_evict why)
 int dmirror_evict_prepare(struct dmirror_device *dev)
 {
 	mutex_init(&dev->evict_lock);
+	dev->placeholders_short = ULONG_MAX;
 	dev->evict_batch = batch_alloc(DMIRROR_BLOCK_PAGES, GFP_KERNEL);
 	return dev->evict_batch ? 0 : -ENOMEM;
 }

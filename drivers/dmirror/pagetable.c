@@ -20,6 +20,9 @@
 
 #include "pagetable.h"
 
+/* A block is what one table of the lowest level maps. */
+static_assert(DMIRROR_BLOCK_ORDER == DPT_BITS);
+
 /* The number of entries in use is kept where the table's struct page has room. */
 static void table_count(u64 *table, long delta)
 {
@@ -145,7 +148,8 @@ static void table_destroy(u64 *table, unsigned int level)
  * @pt: the page table
  * @addr: the virtual address, aligned to the size that is mapped
  * @order: 0 for a page, DMIRROR_BLOCK_ORDER for a block
- * @dpte: device address and DPTE_WRITE, _ATOMIC and _SYSTEM as needed
+ * @dpte: device address and DPTE_WRITE, _ATOMIC, _SYSTEM and _PEER as
+ *	needed
  * @stash: where tables come from
  *
  * Replaces what was mapped there. A page mapped inside a block takes the place

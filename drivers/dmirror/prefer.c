@@ -17,12 +17,6 @@
 /* Of one mirror. */
 #define RANGES_MAX	1024
 
-/*
- * So that what was counted is still so when it is stored. A program that says this
- * often does something wrong.
- */
-static DEFINE_MUTEX(prefer_lock);
-
 /* How many ranges there are if this one is stored over what there is, or cleared. */
 static unsigned int count_with(struct maple_tree *tree, u64 start, u64 last,
 			       void *stored)
@@ -45,25 +39,27 @@ static unsigned int count_with(struct maple_tree *tree, u64 start, u64 last,
 /**
  * dmirror_prefer() - say where a range is to be
  * @svm: the mirror
- * @place: DMIRROR_PLACE_LOCAL, DMIRROR_PLACE_SYSTEM, or DMIRROR_PLACE_HOLE for
- *	wherever the policy has it
+ * @what: where it is to be
  * @start: first address, page aligned
  * @end: first address after it, page aligned
  *
  * Context: may sleep.
- * Return: 0; -ENOSPC if there would be too many ranges; -ENOMEM.
+ * Return: 0; -ENOSPC if there would be too many ranges; -ENOMEM; -EINTR on a fatal
+ * signal.
  */
-int dmirror_prefer(struct dmirror_svm *svm, enum dmirror_place place, u64 start,
-		   u64 end)
+int dmirror_prefer(struct dmirror_svm *svm, enum dmirror_preference what,
+		   u64 start, u64 end)
 {
-	void *entry = place == DMIRROR_PLACE_HOLE ? NULL : xa_mk_value(place);
+	void *entry = what == DMIRROR_PREFER_NONE ? NULL : xa_mk_value(what);
 	int ret = -ENOSPC;
 
-	mutex_lock(&prefer_lock);
+	/* What was counted is to be so still when it is stored. */
+	if (mutex_lock_killable(&svm->prefer_lock))
+		return -EINTR;
 	if (count_with(&svm->preferred, start, end - 1, entry) <= RANGES_MAX)
 		ret = mtree_store_range(&svm->preferred, start, end - 1, entry,
 					GFP_KERNEL_ACCOUNT);
-	mutex_unlock(&prefer_lock);
+	mutex_unlock(&svm->prefer_lock);
 	return ret;
 }
 
@@ -75,10 +71,10 @@ int dmirror_prefer(struct dmirror_svm *svm, enum dmirror_place place, u64 start,
  * @end: lowered to where it ends
  *
  * Context: any but in an interrupt.
- * Return: as @place of dmirror_prefer().
+ * Return: what dmirror_prefer() was told.
  */
-enum dmirror_place dmirror_preferred(struct dmirror_svm *svm, u64 addr,
-				     u64 *start, u64 *end)
+enum dmirror_preference dmirror_preferred(struct dmirror_svm *svm, u64 addr,
+					  u64 *start, u64 *end)
 {
 	MA_STATE(mas, &svm->preferred, addr, addr);
 	void *entry;
@@ -89,5 +85,5 @@ enum dmirror_place dmirror_preferred(struct dmirror_svm *svm, u64 addr,
 	if (mas.last < *end)
 		*end = (u64)mas.last + 1;
 	mas_unlock(&mas);
-	return entry ? xa_to_value(entry) : DMIRROR_PLACE_HOLE;
+	return entry ? xa_to_value(entry) : DMIRROR_PREFER_NONE;
 }

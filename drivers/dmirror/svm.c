@@ -408,6 +408,7 @@ struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev)
 	INIT_LIST_HEAD(&svm->idle);
 	INIT_WORK(&svm->collector, collector);
 	INIT_LIST_HEAD(&svm->claims);
+	mutex_init(&svm->prefer_lock);
 	mt_init(&svm->preferred);
 	spin_lock_init(&svm->jobs_lock);
 	INIT_LIST_HEAD(&svm->faults);
@@ -426,7 +427,7 @@ struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev)
 	}
 	if (ret) {
 		kfree(svm);
-		return ERR_PTR(ret);
+		return ERR_PTR(ret == -EINTR ? -ERESTARTSYS : ret);
 	}
 	mmgrab(svm->mm);
 	return svm;

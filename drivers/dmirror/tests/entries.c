@@ -147,7 +147,7 @@ static pmd_t *find_pmd(struct mm_struct *mm, unsigned long addr)
 	if (p4d_none(READ_ONCE(*p4d)))
 		return NULL;
 	pud = pud_offset(p4d, addr);
-	if (pud_none(READ_ONCE(*pud)))
+	if (pud_none(READ_ONCE(*pud)) || pud_leaf(READ_ONCE(*pud)))
 		return NULL;
 	return pmd_offset(pud, addr);
 }
@@ -160,10 +160,13 @@ static void count_range(struct entries *e, struct mm_struct *mm,
 	pmd_t *pmd;
 
 	for (; addr < end; addr = next) {
-		next = min(end, (addr & PMD_MASK) + PMD_SIZE);
 		pmd = find_pmd(mm, addr);
+		next = min(end, pmd ? (addr & PMD_MASK) + PMD_SIZE :
+				      (addr & PUD_MASK) + PUD_SIZE);
 		if (pmd)
 			count_pmd(e, mm, pmd, addr, next);
+		if (fatal_signal_pending(current))
+			return;
 		cond_resched();
 	}
 }
@@ -179,7 +182,7 @@ static int count_mm(struct entries *e, struct mm_struct *mm)
 		if (!is_vm_hugetlb_page(vma) && !(vma->vm_flags & VM_PFNMAP))
 			count_range(e, mm, vma->vm_start, vma->vm_end);
 	mmap_read_unlock(mm);
-	return 0;
+	return fatal_signal_pending(current) ? -EINTR : 0;
 }
 
 static int count_process(struct entries *e, int nr)

@@ -435,8 +435,8 @@ enum dmirror_job_op {
  * Jobs of a file run at the same time and in any order. A file has up to 64
  * that nobody has waited for; then the answer is -EBUSY. A descriptor that is
  * not of an eventfd is -EBADF. If @job cannot be written back, the job is
- * cancelled. Closing the file cancels its jobs; if the process exits they end with
- * -ESRCH.
+ * cancelled or, if it is a migration, waited for, and forgotten. Closing the
+ * file cancels its jobs; if the process exits they end with -ESRCH.
  */
 struct dmirror_submit {
 	__u32 size;
@@ -509,9 +509,10 @@ struct dmirror_wait {
  * them; then the answer is -ENOSPC. The rest is about the other advice.
  *
  * Between the moment at which contents are dropped and DMIRROR_ADVICE_WILLNEED an
- * access is an error: SIGBUS for the CPU, -ENODATA for the device that dropped them,
- * -EFAULT for another. Until then, and as long as nothing wants the room, purgeable
- * memory reads and writes like any other, and each access sees either all of it or an error.
+ * access is an error: SIGBUS for the CPU, -ENODATA for the device that dropped them
+ * and those on one interconnect with it, -EFAULT for another. Until then, and as
+ * long as nothing wants the room, purgeable memory reads and writes like any other,
+ * and each access sees either all of it or an error.
  *
  * That advice is on memory, not on addresses. It lasts until the memory is unmapped,
  * or moves: to system memory, because the CPU touches it, or to another device. So
@@ -549,7 +550,8 @@ enum dmirror_advice {
  * @busy: out, bytes that could not be had, because somebody holds them or, of what is
  *	needed, because another device has them, coherent or dropped: to a file of that
  *	device it can be said
- * @untouched: out, bytes that are not on the device
+ * @untouched: out, bytes that are neither on the device nor on one that is on an
+ *	interconnect with it
  * @fault_addr: out, the address that -EFAULT is about
  *
  * The counts without @dropped add up to what was looked at, which is @length unless
