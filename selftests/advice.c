@@ -203,17 +203,17 @@ TEST_F(advice, other_memory)
 	     advice <= DMIRROR_ADVICE_WILLNEED; advice++) {
 		EXPECT_EQ(0, dm_advise(self->fd, shared, self->len, advice, &a));
 		EXPECT_EQ(self->len, a.untouched);
-		EXPECT_EQ(1, a.retained);
+		EXPECT_EQ(advice == DMIRROR_ADVICE_WILLNEED, a.retained);
 		EXPECT_EQ(0, dm_advise(self->fd, untouched, self->len, advice,
 				       &a));
 		EXPECT_EQ(self->len, a.untouched);
-		EXPECT_EQ(1, a.retained);
+		EXPECT_EQ(advice == DMIRROR_ADVICE_WILLNEED, a.retained);
 
 		/* In system memory, where nothing is dropped */
 		EXPECT_EQ(0, dm_advise(self->fd, self->mem, self->len, advice,
 				       &a));
 		EXPECT_EQ(self->len, a.untouched);
-		EXPECT_EQ(1, a.retained);
+		EXPECT_EQ(advice == DMIRROR_ADVICE_WILLNEED, a.retained);
 	}
 	if (variant->backing.thp)
 		EXPECT_EQ(2048, dm_thp_kib(self->mem));
@@ -259,6 +259,31 @@ TEST_F(advice, other_memory_untouched)
 	EXPECT_EQ(DM_HUGE, a.untouched);
 	EXPECT_EQ(1, a.retained);
 	munmap(huge, DM_HUGE);
+}
+
+/* A page that was dropped is touched: what is around it stays where it is. */
+TEST_F(advice, dropped_among_others)
+{
+	char *at = self->mem + 5 * self->page;
+	struct dmirror_advise a;
+	__u64 value;
+
+	if (variant->backing.thp)
+		return;
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_dontneed(self->fd, at, self->page));
+	ASSERT_EQ(0, dm_evict(self->device, self->page));
+	EXPECT_EQ(self->page, purged(self));
+	EXPECT_EQ(-EFAULT, dm_cpu_read(at, &value, sizeof(value)));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, at - self->mem,
+			   DMIRROR_PLACE_LOCAL));
+	EXPECT_TRUE(dm_all(self->fd, at + self->page,
+			   self->mem + self->len - at - self->page,
+			   DMIRROR_PLACE_LOCAL));
+	ASSERT_EQ(0, dm_advise(self->fd, at, self->page,
+			       DMIRROR_ADVICE_WILLNEED, &a));
+	EXPECT_EQ(self->page, a.dropped);
+	EXPECT_TRUE(dm_zero(at, self->page));
 }
 
 /*

@@ -636,6 +636,47 @@ TEST_F(hmm, bad_pointers)
 	munmap(none, self->page);
 }
 
+/*
+ * The buffer may be the memory itself. The device has that; to be written to it comes
+ * back, with what was in it.
+ */
+TEST_F(hmm, buffer_is_the_memory)
+{
+	static const unsigned long requests[] = {
+		HMM_READ, HMM_TO_DEV, HMM_EXCLUSIVE
+	};
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		/* Where a huge page cannot be had exclusively is no matter here. */
+		if (variant->backing.thp && requests[i] == HMM_EXCLUSIVE)
+			continue;
+		ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem,
+				      self->buf, self->npages, NULL));
+		EXPECT_EQ(0, hmm_call(self->fd, requests[i], self->mem,
+				      self->mem, self->npages, NULL));
+		EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	}
+}
+
+/* A read that ends at a hole leaves alone what is further on in the buffer. */
+TEST_F(hmm, read_up_to_a_hole)
+{
+	char *buf = dm_alloc(&self->dm, self->len, SEED + 1);
+	size_t readable = 2 * self->page;
+
+	ASSERT_NE(NULL, buf);
+	/* So that it is not there when it is to be written to */
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, buf, self->buf,
+			      self->npages, NULL));
+	ASSERT_EQ(0, munmap(self->mem + readable, self->page));
+	EXPECT_EQ(-EFAULT, hmm_call(self->fd, HMM_READ, self->mem, buf,
+				    self->npages, NULL));
+	EXPECT_EQ(0, dm_bad_from(buf + readable, self->len - readable, SEED + 1,
+				 2));
+	munmap(buf, self->len);
+}
+
 /* Memory that cannot be read, or is not there. */
 TEST_F(hmm, unmapped)
 {
@@ -773,6 +814,10 @@ TEST_F(hmm, map_the_file)
 	EXPECT_EQ(0, hmm_call(self->fd, HMM_READ, map, self->buf, 4, NULL));
 	EXPECT_EQ(0, dm_bad(self->buf, 4 * self->page, SEED));
 	munmap(map, 4 * self->page);
+
+	/* All of it is memory, so there is an end. */
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, (16 << 20) + self->page, PROT_READ,
+				   MAP_SHARED, self->fd, 0));
 }
 
 TEST_HARNESS_MAIN

@@ -528,7 +528,14 @@ TEST_F(jobs, migrate_on_fault)
 		  dm_count(self->dm.fd, mem, len, DMIRROR_PLACE_LOCAL));
 	EXPECT_EQ(5, dm_peek(at + 5 * 4096));
 
-	/* Not over the end of a mapping. */
+	/* Not over the beginning of a mapping, nor its end. */
+	munmap(at - window, 4 * 4096);
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL,
+			       at - window + 5 * 4096, 8, 4, -1, &job));
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+	EXPECT_EQ(0, w.error);
+	EXPECT_TRUE(dm_all(self->dm.fd, at - window + 4 * 4096,
+			   window - 4 * 4096, DMIRROR_PLACE_LOCAL));
 	munmap(at + window + 4 * 4096, mem + len - at - window - 4 * 4096);
 	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, at + window, 8,
 			       6, -1, &job));
@@ -540,6 +547,24 @@ TEST_F(jobs, migrate_on_fault)
 	/* A window that is no power of two is refused. */
 	EXPECT_FALSE(dm_knob(DM_PARAM("device_fault_window"), "24"));
 	munmap(mem, at + window + 4 * 4096 - mem);
+}
+
+/* A migration in the background says where it found nothing, and what it had done. */
+TEST_F(jobs, migration_up_to_a_hole)
+{
+	size_t half = self->len / 2;
+	struct dmirror_wait w;
+	__u64 job;
+
+	ASSERT_EQ(0, munmap(self->mem + half, self->dm.page));
+	dm_settle();
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_MIGRATE, self->mem,
+			       self->len, DMIRROR_TARGET_DEVICE, -1, &job));
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+	EXPECT_EQ(EFAULT, w.error);
+	EXPECT_EQ((uintptr_t)self->mem + half, w.fault_addr);
+	EXPECT_EQ(half, w.done + w.stayed);
+	EXPECT_EQ(0, dm_bad(self->mem, half, SEED));
 }
 
 struct storm {

@@ -103,6 +103,32 @@ TEST_F(state, free_before)
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
 }
 
+/*
+ * Memory that may be freed lazily, and to which the CPU writes when it is on the device:
+ * of a coherent page only the page table knows of that. It is kept, whoever brings it
+ * back.
+ */
+TEST_F(state, free_and_written_there)
+{
+	long kib = self->len / 1024;
+	unsigned int way;
+
+	for (way = 0; way < DM_WAYS; way++) {
+		/* What CPUs hold back is not on a list, and is not marked. */
+		dm_settle();
+		ASSERT_EQ(0, madvise(self->mem, self->len, MADV_FREE));
+		dm_settle();
+		ASSERT_EQ(kib, dm_smaps(self->mem, self->len, "LazyFree"));
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		dm_fill(self->mem, self->len, SEED + 1 + way);
+		ASSERT_EQ(0, dm_back(self->fd, self->mem, self->len, way));
+		EXPECT_EQ(0, dm_smaps(self->mem, self->len, "LazyFree"));
+	}
+	/* The last one was by physical address. */
+	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_PAGEOUT));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + DM_WAYS));
+}
+
 /* To populate it is to touch it, which brings private memory back. */
 TEST_F(state, populate)
 {
@@ -297,6 +323,13 @@ TEST_F(state, hugetlb)
 	ASSERT_EQ(0, dm_read(self->fd, mem + DM_HUGE - self->page, self->buf,
 			     self->page));
 	EXPECT_EQ(0, dm_bad_from(self->buf, self->page, SEED, 511));
+
+	/* The device may write to it where the program may. */
+	ASSERT_EQ(0, mprotect(mem, DM_HUGE, PROT_READ));
+	EXPECT_EQ(-EPERM, dm_write64(self->fd, mem, 1));
+	ASSERT_EQ(0, mprotect(mem, DM_HUGE, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(0, dm_write64(self->fd, mem, 1));
+	EXPECT_EQ(1, dm_peek(mem));
 	munmap(mem, DM_HUGE);
 }
 

@@ -6,7 +6,7 @@
  */
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
-#include "dmirror_load.h"
+#include "dmirror_advice.h"
 
 #define SEED		0xbeef
 #define RACE_ROUNDS	dm_rounds(30)
@@ -289,6 +289,30 @@ TEST_F(peers, atomics)
 		ASSERT_EQ(0, dm_add64(self->fds[i & 1], self->mem, 1));
 	}
 	EXPECT_EQ(20, dm_peek(self->mem));
+}
+
+/* Of the other's memory a device can say on an interconnect that it is not needed. */
+TEST_F(peers, advice)
+{
+	struct dmirror_advise a;
+	__u64 value;
+
+	ASSERT_EQ(0, dm_to_device(self->fds[1], self->mem, self->len));
+	ASSERT_EQ(0, dm_advise(self->fds[0], self->mem, self->len,
+			       DMIRROR_ADVICE_DONTNEED, &a));
+	EXPECT_EQ(self->linked ? self->len : 0, a.applied);
+	EXPECT_EQ(self->linked ? 0 : self->len, a.untouched);
+	EXPECT_EQ(a.applied, dm_counter(self->devices[1], "purgeable"));
+	if (!self->linked)
+		return;
+
+	ASSERT_EQ(0, dm_evict(self->devices[1], self->len));
+	EXPECT_EQ(-ENODATA, dm_read64(self->fds[0], self->mem, &value));
+	ASSERT_EQ(0, dm_advise(self->fds[0], self->mem, self->len,
+			       DMIRROR_ADVICE_WILLNEED, &a));
+	EXPECT_EQ(self->len, a.dropped);
+	EXPECT_EQ(0, a.retained);
+	EXPECT_TRUE(dm_zero(self->mem, self->len));
 }
 
 /* Rule 16: two devices that want one range both get on. */

@@ -661,4 +661,37 @@ TEST_F_TIMEOUT(pressure, placeholders_used_up, 120)
 	free(pages);
 }
 
+/*
+ * What a memory error has taken is no room. A device that is full otherwise evicts, also
+ * for a single page. In the end the device is made anew, without the error.
+ */
+TEST_F_TIMEOUT(pressure, withheld_is_no_room, 120)
+{
+	size_t len = self->size - self->page;
+	char *mem = dm_alloc(&self->dm, self->size, SEED);
+	struct dmirror_migrate m;
+	long long evicted;
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, dm_file_write(dm_debugfs_path(self->device, "poison"), "0"));
+	ASSERT_EQ(self->page, dm_counter(self->device, "withheld"));
+
+	/* All the rest fits, and nothing is evicted for it. */
+	evicted = dm_counter(self->device, "evicted");
+	ASSERT_EQ(0, dm_to_device(self->fd, mem, len));
+	EXPECT_EQ(len, dm_counter(self->device, "memory_used"));
+	EXPECT_EQ(evicted, dm_counter(self->device, "evicted"));
+
+	EXPECT_EQ(0, dm_migrate(self->fd, mem + len, self->page,
+				DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(self->page, m.moved);
+	EXPECT_LT(evicted, dm_counter(self->device, "evicted"));
+	EXPECT_EQ(DMIRROR_PLACE_LOCAL, dm_where(self->fd, mem + len).place);
+	EXPECT_EQ(0, dm_bad(mem, self->size, SEED));
+	munmap(mem, self->size);
+	ASSERT_EQ(0, dm_unplug(self->device));
+	ASSERT_EQ(0, dm_plug(self->device));
+	EXPECT_EQ(0, dm_counter(self->device, "withheld"));
+}
+
 TEST_HARNESS_MAIN

@@ -583,6 +583,51 @@ TEST_F(process, protect)
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 }
 
+/*
+ * Untouched memory that may only be read: what it becomes on the device may not be
+ * written to either, by the device there, nor by the CPU when it is back.
+ */
+TEST_F(process, protected_hole)
+{
+	int advice = variant->backing.thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
+	char *mem = dm_map_flags(self->len, advice, PROT_READ,
+				 MAP_PRIVATE | MAP_ANONYMOUS);
+	pid_t pid;
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, dm_to_device(self->fd, mem, self->len));
+	EXPECT_EQ(0, dm_count_flags(self->fd, mem, self->len,
+				    DMIRROR_PAGE_WRITE));
+	EXPECT_EQ(-EPERM, dm_write64(self->fd, mem, 1));
+	ASSERT_EQ(0, dm_to_device(self->fd, mem, self->len));
+	EXPECT_EQ(-EPERM, dm_fill_device(self->fd, mem, self->len, 2));
+	EXPECT_TRUE(dm_zero(mem, self->len));
+	ASSERT_EQ(0, dm_to_system(self->fd, mem, self->len));
+	EXPECT_EQ(-EPERM, dm_write64(self->fd, mem, 3));
+
+	/* It may be the program's to write to later, and then it works. */
+	ASSERT_EQ(0, dm_to_device(self->fd, mem, self->len));
+	ASSERT_EQ(0, mprotect(mem, self->len, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(0, dm_write64(self->fd, mem, 4));
+	EXPECT_EQ(4, dm_peek(mem));
+	munmap(mem, self->len);
+
+	/* In a child, with memory of its own: fork would take the right away. */
+	pid = fork();
+	if (!pid) {
+		int fd = dm_open_number(self->dm.device);
+
+		mem = dm_map_flags(self->len, advice, PROT_READ,
+				   MAP_PRIVATE | MAP_ANONYMOUS);
+		DM_CHECK(fd >= 0 && mem);
+		DM_CHECK(!dm_to_device(fd, mem, self->len));
+		DM_CHECK(!dm_to_system(fd, mem, self->len));
+		dm_poke(mem, 1);
+		_exit(0);
+	}
+	EXPECT_EQ(-SIGSEGV, dm_wait(pid));
+}
+
 /* Memory that is given away reads as zeros on both sides. */
 TEST_F(process, discard)
 {

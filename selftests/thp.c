@@ -445,6 +445,49 @@ TEST_F(thp, collapse)
 	EXPECT_EQ(0, dm_bad(self->mem, DM_HUGE, SEED));
 }
 
+#define NODE_MOVES	24
+
+/* The huge page goes from one node to the other, and stays a huge one on its way. */
+static int change_node(struct dm_worker *w)
+{
+	int node = !(w->done & 1), status;
+	void *page = w->arg;
+
+	syscall(SYS_move_pages, 0, 1UL, &page, &node, &status, 2);
+	return 0;
+}
+
+/*
+ * The device reads a huge page of the system's that moves all the time: each move has
+ * it fault, and while the page is on its way it waits.
+ */
+TEST_F_TIMEOUT(thp, moves_between_nodes, 60)
+{
+	struct dm_worker mover = {
+		.step = change_node, .arg = self->mem, .limit = dm_rounds(NODE_MOVES),
+	};
+	char *p = self->mem + 200 * self->page;
+	unsigned long reads = 0, bad = 0;
+	__u64 value;
+	int ret = 0;
+
+	if (access("/sys/devices/system/node/node1", F_OK))
+		SKIP(return, "there is one node: boot with numa=fake=2");
+	ASSERT_EQ(0, dm_read64(self->fd, p, &value));
+	ASSERT_EQ(0, dm_worker_start(&mover));
+	while (!ret && __atomic_load_n(&mover.done, __ATOMIC_ACQUIRE) < mover.limit) {
+		ret = dm_read64(self->fd, p, &value);
+		bad += value != dm_word(SEED, 200, 0);
+		reads++;
+	}
+	EXPECT_EQ(0, dm_worker_stop(&mover));
+	EXPECT_EQ(0, ret);
+	EXPECT_EQ(0, bad);
+	TH_LOG("%lu reads in %lu moves, %ld KiB are still a huge page", reads, mover.done,
+	       dm_thp_kib(self->mem));
+	EXPECT_EQ(0, dm_bad(self->mem, DM_HUGE, SEED));
+}
+
 /* A huge page that is mapped page by page, as mprotect() leaves it. */
 TEST_F(thp, mapped_by_pages)
 {

@@ -117,6 +117,36 @@ TEST_F(state, soft_dirty_cleared_there)
 }
 
 /*
+ * What the device writes to by an atomic operation mm does see, since it has made the
+ * page writable for it: also while the device has the page for itself.
+ */
+TEST_F(state, soft_dirty_exclusive)
+{
+	bool dirty[MAX_PAGES] = { 0 };
+	struct dmirror_atomic a;
+
+	dm_poke(self->mem, dm_peek(self->mem));
+	bits(self->mem, self->page, PAGEMAP_SOFT_DIRTY, dirty);
+	if (!any(dirty))
+		SKIP(return, "no soft-dirty bits: CONFIG_MEM_SOFT_DIRTY");
+	ASSERT_EQ(0, clear_soft_dirty());
+	bits(self->mem, self->page, PAGEMAP_SOFT_DIRTY, dirty);
+	ASSERT_FALSE(dirty[0]);
+
+	ASSERT_EQ(0, dm_atomic(self->fd, DMIRROR_ATOMIC_ADD, self->mem, 8, 1, 0,
+			       &a));
+	bits(self->mem, self->page, PAGEMAP_SOFT_DIRTY, dirty);
+	EXPECT_TRUE(dirty[0]);
+	if (!variant->backing.thp)
+		EXPECT_EQ(DMIRROR_ATOMIC_EXCLUSIVE, a.flags);
+
+	/* And when the CPU has it again */
+	EXPECT_EQ(dm_word(SEED, 0, 0) + 1, dm_peek(self->mem));
+	bits(self->mem, self->page, PAGEMAP_SOFT_DIRTY, dirty);
+	EXPECT_TRUE(dirty[0]);
+}
+
+/*
  * userfaultfd
  */
 
@@ -288,6 +318,110 @@ TEST_F(state, uffd_wp)
 	}
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 	close(uffd);
+}
+
+#ifndef UFFD_FEATURE_WP_UNPOPULATED
+#define UFFD_FEATURE_WP_UNPOPULATED	0x2000
+#endif
+
+/* As watch(), of memory that need not be there yet to be protected */
+static const char *watch_holes(char *mem, size_t len, int *uffd)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+			    UFFD_FEATURE_WP_UNPOPULATED,
+	};
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)mem, len },
+		.mode = UFFDIO_REGISTER_MODE_WP,
+	};
+
+	*uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (*uffd < 0)
+		return "no userfaultfd: CONFIG_USERFAULTFD";
+	if (ioctl(*uffd, UFFDIO_API, &api))
+		return "userfaultfd cannot protect holes here: before 6.4";
+	if (ioctl(*uffd, UFFDIO_REGISTER, &reg))
+		return "the memory cannot be registered with userfaultfd";
+	return NULL;
+}
+
+/*
+ * Holes that are protected: they stay, since what is marked is not empty; the device
+ * reads zeroes and may not write; and they are protected all the time.
+ */
+TEST_F(state, uffd_wp_hole)
+{
+	char *mem = dm_map(&self->dm, self->len);
+	struct dmirror_migrate m;
+	bool want[MAX_PAGES];
+	const char *why;
+	int uffd;
+
+	ASSERT_NE(NULL, mem);
+	memset(want, true, sizeof(want));
+	why = watch_holes(mem, self->len, &uffd);
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, protect(uffd, mem, self->len, true));
+	ASSERT_TRUE(bits_are(mem, self->len, PAGEMAP_UFFD_WP, want));
+	ASSERT_EQ(0, dm_migrate_raw(self->fd, mem, self->len,
+				    DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(0, m.moved);
+	EXPECT_EQ(self->len, dm_migrate_sum(&m));
+	EXPECT_TRUE(bits_are(mem, self->len, PAGEMAP_UFFD_WP, want));
+
+	memset(self->buf, 1, self->len);
+	ASSERT_EQ(0, dm_read(self->fd, mem, self->buf, self->len));
+	EXPECT_TRUE(dm_zero(self->buf, self->len));
+	EXPECT_TRUE(bits_are(mem, self->len, PAGEMAP_UFFD_WP, want));
+	EXPECT_NE(0, dm_write64(self->fd, mem, 1));
+	EXPECT_TRUE(dm_zero(mem, self->len));
+
+	ASSERT_EQ(0, protect(uffd, mem, self->len, false));
+	ASSERT_EQ(0, dm_write64(self->fd, mem, 1));
+	EXPECT_EQ(1, dm_peek(mem));
+	close(uffd);
+	munmap(mem, self->len);
+}
+
+/*
+ * The page of zeroes, protected: mm forgets of that what it replaces. So it stays, and
+ * the write is an event.
+ */
+TEST_F(state, uffd_wp_zero)
+{
+	char *mem = dm_map(&self->dm, self->len);
+	struct dmirror_migrate m;
+	bool want[MAX_PAGES];
+	const char *why;
+	pthread_t thread;
+	__u64 flags;
+	int uffd;
+
+	ASSERT_NE(NULL, mem);
+	why = watch(mem, self->len, UFFDIO_REGISTER_MODE_WP, &uffd);
+	if (why)
+		SKIP(return, "%s", why);
+	memset(want, true, sizeof(want));
+	EXPECT_TRUE(dm_zero(mem, self->len));
+	ASSERT_EQ(0, protect(uffd, mem, self->len, true));
+	ASSERT_TRUE(bits_are(mem, self->len, PAGEMAP_UFFD_WP, want));
+	ASSERT_EQ(0, dm_migrate_raw(self->fd, mem, self->len,
+				    DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(self->len, m.unsupported);
+	EXPECT_TRUE(bits_are(mem, self->len, PAGEMAP_UFFD_WP, want));
+	EXPECT_NE(0, dm_write64(self->fd, mem, 1));
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, write_thread, mem));
+	ASSERT_EQ(mem, event(uffd, &flags));
+	EXPECT_TRUE(flags & UFFD_PAGEFAULT_FLAG_WP);
+	ASSERT_EQ(0, protect(uffd, mem, self->len, false));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(7, dm_peek(mem));
+	close(uffd);
+	munmap(mem, self->len);
 }
 
 TEST_HARNESS_MAIN
