@@ -341,7 +341,7 @@ static const char *watch_holes(char *mem, size_t len, int *uffd)
 	if (*uffd < 0)
 		return "no userfaultfd: CONFIG_USERFAULTFD";
 	if (ioctl(*uffd, UFFDIO_API, &api))
-		return "userfaultfd cannot protect holes here: before 6.4";
+		return "userfaultfd protects no holes: from 6.4 on, with PTE_MARKER_UFFD_WP";
 	if (ioctl(*uffd, UFFDIO_REGISTER, &reg))
 		return "the memory cannot be registered with userfaultfd";
 	return NULL;
