@@ -294,6 +294,7 @@ struct dmirror_chunk {
  *	device's engines use what it maps
  * @pt: the device's page table, protected by @lock
  * @claims: pages that are being made exclusive just now, protected by @lock
+ * @had_exclusive: the device has, or had, pages exclusively; set once
  * @prefer_lock: held to change @preferred
  * @preferred: where ranges are to be, see prefer.c; has a lock of its own, a leaf
  * @jobs_lock: protects @faults, @jobs, @nr_jobs, @last_job and changes of
@@ -320,6 +321,7 @@ struct dmirror_svm {
 	struct rw_semaphore lock;
 	struct dmirror_pt pt;
 	struct list_head claims;
+	bool had_exclusive;
 	/* Changes come one at a time; taken with nothing held. */
 	struct mutex prefer_lock;
 	struct maple_tree preferred;
@@ -575,6 +577,7 @@ enum dmirror_preference dmirror_preferred(struct dmirror_svm *svm, u64 addr,
 
 /* exclusive.c */
 int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr);
+int dmirror_exclusive_end(struct dmirror_svm *svm, u64 start, u64 end);
 int dmirror_atomic(struct dmirror_svm *svm, struct dmirror_hw_job *job,
 		   u32 *flags);
 

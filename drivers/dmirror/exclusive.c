@@ -21,6 +21,39 @@
 #define EXCLUSIVE_TRIES	16
 
 /*
+ * Under mmap_lock until the folio is unlocked: fork fails where it finds that such a
+ * page is locked.
+ */
+static int take_page(struct dmirror_svm *svm, struct dmirror_chunk *chunk,
+		     const struct dmirror_claim *claim,
+		     struct dmirror_pt_stash *stash)
+{
+	struct folio *folio;
+	struct page *page;
+	int ret = -EAGAIN;
+
+	page = make_device_exclusive(svm->mm, claim->addr, svm, &folio);
+	if (IS_ERR(page))
+		return PTR_ERR(page);
+
+	/* The CPU cannot take the page back before the folio is unlocked. */
+	down_write(&svm->lock);
+	if (dmirror_page_device(page)) {
+		ret = -EOPNOTSUPP;
+	} else if (!claim->lost && !dmirror_should_lose_race()) {
+		dmirror_chunk_keep(chunk);
+		ret = dmirror_pt_map(&svm->pt, claim->addr, 0,
+				     PFN_PHYS((u64)page_to_pfn(page)) |
+				     DPTE_SYSTEM | DPTE_WRITE | DPTE_ATOMIC,
+				     stash);
+	}
+	up_write(&svm->lock);
+	folio_unlock(folio);
+	folio_put(folio);
+	return ret;
+}
+
+/*
  * One attempt. Returns 0 with the page mapped, -EAGAIN if the range changed
  * meanwhile, -EOPNOTSUPP if it is coherent memory, which could not be evicted
  * before a CPU touches it, or what make_device_exclusive() answers.
@@ -29,9 +62,7 @@ static int claim_page(struct dmirror_svm *svm, struct dmirror_chunk *chunk,
 		      u64 addr, struct dmirror_pt_stash *stash)
 {
 	struct dmirror_claim claim = { .addr = addr };
-	struct folio *folio;
-	struct page *page;
-	int ret = -EAGAIN;
+	int ret;
 
 	down_write(&svm->lock);
 	list_add(&claim.link, &svm->claims);
@@ -39,29 +70,15 @@ static int claim_page(struct dmirror_svm *svm, struct dmirror_chunk *chunk,
 	/* Whoever told the mirror before that may still be at the page. */
 	mmu_interval_read_begin(&chunk->notifier);
 
-	page = ERR_PTR(-EINTR);
-	if (!mmap_read_lock_killable(svm->mm)) {
-		page = make_device_exclusive(svm->mm, addr, svm, &folio);
+	ret = mmap_read_lock_killable(svm->mm);
+	if (!ret) {
+		ret = take_page(svm, chunk, &claim, stash);
 		mmap_read_unlock(svm->mm);
 	}
 
-	/* The CPU cannot take the page back before the folio is unlocked. */
 	down_write(&svm->lock);
 	list_del(&claim.link);
-	if (!IS_ERR(page) && dmirror_page_device(page)) {
-		ret = -EOPNOTSUPP;
-	} else if (!IS_ERR(page) && !claim.lost && !dmirror_should_lose_race()) {
-		dmirror_chunk_keep(chunk);
-		ret = dmirror_pt_map(&svm->pt, addr, 0,
-				     PFN_PHYS((u64)page_to_pfn(page)) |
-				     DPTE_SYSTEM | DPTE_WRITE | DPTE_ATOMIC,
-				     stash);
-	}
 	up_write(&svm->lock);
-	if (IS_ERR(page))
-		return PTR_ERR(page);
-	folio_unlock(folio);
-	folio_put(folio);
 	return ret;
 }
 
@@ -148,9 +165,49 @@ int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 			break;
 	}
 	dmirror_pt_stash_drain(&stash);
-	if (!ret)
+	if (!ret) {
 		atomic64_inc(&svm->dev->counters.exclusive);
+		WRITE_ONCE(svm->had_exclusive, true);
+	}
 	return ret;
+}
+
+static bool is_exclusive(struct dmirror_svm *svm, u64 addr)
+{
+	u64 dpte;
+
+	down_read(&svm->lock);
+	dpte = dmirror_pt_lookup(&svm->pt, addr);
+	up_read(&svm->lock);
+	return dpte & DPTE_ATOMIC;
+}
+
+/**
+ * dmirror_exclusive_end() - give up what the device has exclusively
+ * @svm: the mirror
+ * @start: first address, page aligned
+ * @end: first address after it, page aligned
+ *
+ * mm collects no such page for a migration, and only a fault ends that.
+ *
+ * Context: as dmirror_exclusive_page().
+ * Return: 0, also where there is nothing any more; -ENOMEM; -EINTR on a fatal
+ * signal or if the mirror was stopped.
+ */
+int dmirror_exclusive_end(struct dmirror_svm *svm, u64 start, u64 end)
+{
+	u64 addr;
+	int ret;
+
+	for (addr = start; addr < end && READ_ONCE(svm->had_exclusive);
+	     addr += PAGE_SIZE) {
+		if (!is_exclusive(svm, addr))
+			continue;
+		ret = dmirror_find_page(svm, addr);
+		if (ret && !dmirror_is_address_error(ret))
+			return ret;
+	}
+	return 0;
 }
 
 /*

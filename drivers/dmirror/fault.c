@@ -38,30 +38,12 @@
 /* How much of a program's buffer is had at a time. */
 #define USER_FAULT_SIZE		SZ_64K
 
-/*
- * Look at pages again, as a device that owns nothing does: mm then brings them
- * back to system memory, as for the CPU.
- */
-static int fault_as_cpu(struct dmirror_svm *svm, struct hmm_range *range,
-			unsigned long first, unsigned long last)
-{
-	struct hmm_range cpu = {
-		.notifier	= range->notifier,
-		.start		= range->start + first * PAGE_SIZE,
-		.end		= range->start + (last + 1) * PAGE_SIZE,
-		.hmm_pfns	= range->hmm_pfns + first,
-		.default_flags	= range->default_flags,
-	};
-	int ret;
-
-	memset(cpu.hmm_pfns, 0, (last - first + 1) * sizeof(*cpu.hmm_pfns));
-	cpu.notifier_seq = mmu_interval_read_begin(cpu.notifier);
-	if (mmap_read_lock_killable(svm->mm))
-		return -EINTR;
-	ret = hmm_range_fault(&cpu);
-	mmap_read_unlock(svm->mm);
-	return ret == -EBUSY ? 0 : ret;
-}
+/* What a page needs before the device can use it. */
+enum need {
+	NEED_NOTHING,
+	NEED_FAULT,
+	NEED_CPU_FAULT,		/* to come back from the device */
+};
 
 /*
  * Memory of memfd_secret() has no mapping in the kernel, and its program does not
@@ -78,48 +60,112 @@ static bool is_secret(struct page *page)
 }
 
 /*
- * Private pages of this device are reported as they are. -EAGAIN for one that is
- * to be faulted as the CPU would: where it is a placeholder for zeroes, and where
- * the request to make it writable was not honoured, since fork has made it
- * copy-on-write.
+ * What a page needs, or an error. Private pages of this device are reported as they
+ * are, also where they are not writable, since fork has made them copy-on-write. Such
+ * a page is to be faulted as the CPU would, and so is a placeholder for zeroes.
  */
 static int examine_page(const struct hmm_range *range, unsigned long hmm_pfn)
 {
-	struct page *page = hmm_pfn_to_page(hmm_pfn);
-	int ret = dmirror_pages_check(page, 1);
+	struct page *page;
+	int ret;
 
-	if (!ret && is_secret(page))
-		ret = -EFAULT;
-	if (!ret && range->default_flags & HMM_PFN_REQ_WRITE &&
+	if (!(hmm_pfn & HMM_PFN_VALID))
+		return NEED_FAULT;
+	page = hmm_pfn_to_page(hmm_pfn);
+	ret = dmirror_pages_check(page, 1);
+	if (ret)
+		return ret == -EAGAIN ? NEED_CPU_FAULT : ret;
+	if (is_secret(page))
+		return -EFAULT;
+	if (range->default_flags & HMM_PFN_REQ_WRITE &&
 	    !(hmm_pfn & HMM_PFN_WRITE))
-		ret = -EAGAIN;
-	return ret;
+		return is_device_private_page(page) ? NEED_CPU_FAULT : NEED_FAULT;
+	return NEED_NOTHING;
 }
 
 /*
  * Whether the device can use the pages of a range that is current; svm->lock is
- * held. Returns 0, an error of a page, or -EAGAIN with the first pages, as far as
- * they are next to each other, that are to be faulted as the CPU would.
+ * held. Returns 0, an error of a page, or -EAGAIN with what each page needs in
+ * range->hmm_pfns.
  */
-static int examine(const struct hmm_range *range, unsigned long *first,
-		   unsigned long *last)
+static int examine(const struct hmm_range *range)
 {
 	unsigned long npages = (range->end - range->start) >> PAGE_SHIFT, i;
-	int ret = 0;
+	int need = NEED_NOTHING;
 
 	if (!(range->default_flags & HMM_PFN_REQ_FAULT))
 		return 0;
 
-	for (i = 0; i < npages && !ret; i++) {
-		ret = examine_page(range, range->hmm_pfns[i]);
-		*first = i;
+	for (i = 0; i < npages && !need; i++)
+		need = examine_page(range, range->hmm_pfns[i]);
+	if (!need)
+		return 0;
+	for (i = 0; i < npages; i++) {
+		need = examine_page(range, range->hmm_pfns[i]);
+		if (need < 0)
+			return need;
+		range->hmm_pfns[i] = need;
 	}
-	if (ret != -EAGAIN)
-		return ret;
-	while (i < npages && examine_page(range, range->hmm_pfns[i]) == ret)
-		i++;
-	*last = i - 1;
-	return ret;
+	return -EAGAIN;
+}
+
+/* Have pages faulted in that are next to each other and need the same. */
+static int fault_pages(struct dmirror_svm *svm, const struct hmm_range *range,
+		       unsigned long first, unsigned long end)
+{
+	bool as_cpu = range->hmm_pfns[first] == NEED_CPU_FAULT;
+	struct hmm_range pages = {
+		.notifier	   = range->notifier,
+		.start		   = range->start + first * PAGE_SIZE,
+		.end		   = range->start + end * PAGE_SIZE,
+		.hmm_pfns	   = range->hmm_pfns + first,
+		.default_flags	   = range->default_flags,
+		/* A device that owns nothing is given nothing: mm brings it back. */
+		.dev_private_owner = as_cpu ? NULL : range->dev_private_owner,
+	};
+	int ret;
+
+	/* What each needs would be taken for a request. */
+	memset(pages.hmm_pfns, 0, (end - first) * sizeof(*pages.hmm_pfns));
+	pages.notifier_seq = mmu_interval_read_begin(pages.notifier);
+	if (mmap_read_lock_killable(svm->mm))
+		return -EINTR;
+	ret = hmm_range_fault(&pages);
+	mmap_read_unlock(svm->mm);
+	return ret == -EBUSY ? 0 : ret;
+}
+
+/*
+ * Have faulted in what the device cannot use yet, and that alone: from the first page
+ * that needs it on, hmm_range_fault() faults all there is, and what is on the device
+ * further on would come back for it. -EAGAIN: look again.
+ */
+static int fault_what_needs_it(struct dmirror_svm *svm,
+			       const struct hmm_range *range, int *cpu_fault)
+{
+	unsigned long npages = (range->end - range->start) >> PAGE_SHIFT;
+	unsigned long *needs = range->hmm_pfns, first, end, need;
+	int ret;
+
+	for (first = 0; first < npages; first = end) {
+		need = needs[first];
+		for (end = first + 1; end < npages && needs[end] == need; end++)
+			;
+		if (need == NEED_NOTHING)
+			continue;
+		/* What could not be had before cannot now. */
+		if (need == NEED_CPU_FAULT && *cpu_fault)
+			return *cpu_fault;
+		ret = fault_pages(svm, range, first, end);
+		if (ret == -EFAULT && need == NEED_CPU_FAULT) {
+			/* Why may be known, and said better, the next time. */
+			*cpu_fault = ret;
+			break;
+		}
+		if (ret)
+			return ret;
+	}
+	return -EAGAIN;
 }
 
 /*
@@ -150,40 +196,35 @@ static int range_try_lock(struct dmirror_svm *svm, struct hmm_range *range,
 			  int *cpu_fault)
 {
 	unsigned long npages = (range->end - range->start) >> PAGE_SHIFT;
-	unsigned long first, last;
+	struct hmm_range look = *range;
 	int ret;
 
-	/* What an earlier turn found would be taken for a request. */
-	memset(range->hmm_pfns, 0, npages * sizeof(*range->hmm_pfns));
-	range->notifier_seq = mmu_interval_read_begin(range->notifier);
+	/* Only to see what there is. */
+	look.default_flags = 0;
+	memset(look.hmm_pfns, 0, npages * sizeof(*look.hmm_pfns));
+	look.notifier_seq = mmu_interval_read_begin(look.notifier);
 
 	if (mmap_read_lock_killable(svm->mm))
 		return -EINTR;
-	ret = hmm_range_fault(range);
+	ret = hmm_range_fault(&look);
 	mmap_read_unlock(svm->mm);
 	if (ret)
 		return ret == -EBUSY ? -EAGAIN : ret;
-	fix_first_block(range);
+	fix_first_block(&look);
 
 	down_write(&svm->lock);
-	if (mmu_interval_read_retry(range->notifier, range->notifier_seq) ||
+	if (mmu_interval_read_retry(look.notifier, look.notifier_seq) ||
 	    dmirror_should_lose_race()) {
 		up_write(&svm->lock);
 		return -EAGAIN;
 	}
-	ret = examine(range, &first, &last);
+	ret = examine(range);
 	if (!ret)
 		return 0;
 	up_write(&svm->lock);
-	if (ret != -EAGAIN || *cpu_fault)
-		return ret == -EAGAIN ? *cpu_fault : ret;
-
-	/* Why it failed may be known, and said better, the next time. */
-	ret = fault_as_cpu(svm, range, first, last);
-	if (ret != -EFAULT && ret)
+	if (ret != -EAGAIN)
 		return ret;
-	*cpu_fault = ret;
-	return -EAGAIN;
+	return fault_what_needs_it(svm, range, cpu_fault);
 }
 
 /* The loop of range_acquire(), for a range with a notifier. */

@@ -1095,6 +1095,12 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
 	u64 end;
 	int ret;
 
+	if (target == DMIRROR_TARGET_DEVICE) {
+		ret = dmirror_exclusive_end(svm, *addr,
+					    dmirror_block_end(*addr, range_end));
+		if (ret)
+			return ret;
+	}
 	bitmap_zero(batch->moved, DMIRROR_BLOCK_PAGES);
 	for (tries = 0; ; tries++) {
 		end = range_end;

@@ -385,8 +385,8 @@ static void detach(struct dmirror_svm *svm)
  *
  * Context: may sleep; takes mmap_lock.
  * Return: the mirror; -EINVAL if the caller has no address space; -ENODEV if
- * the device is unplugged or the module still loads; -ENOMEM; or what
- * mmu_interval_notifier_insert() answers.
+ * the device is unplugged or the module still loads; -ENOMEM; -ERESTARTSYS on a
+ * signal; or what else mmu_interval_notifier_insert() answers.
  */
 struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev)
 {
