@@ -169,7 +169,7 @@ patch_source() {
 fragments() {
 	local name names=(base "$1")
 	case $2 in
-	0)	;;
+	0)	names=(base plain "$1") ;;
 	cov | kcsan) names+=("$2") ;;
 	light)	names+=(light "$1-debug") ;;
 	*)	names+=(debug "$1-debug") ;;
