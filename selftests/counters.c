@@ -141,6 +141,27 @@ TEST_F(state, every_step)
 	EXPECT_EQ(used, dm_memory_used(self->fd));
 }
 
+/* That a page was used, as smaps says it, goes with the page. */
+TEST_F(state, referenced)
+{
+	const long kib = self->len / 1024;
+
+	/* An entry of private memory has no such bit. */
+	if (variant->backing.memory_type == DMIRROR_MEMORY_PRIVATE)
+		return;
+	ASSERT_EQ(0, dm_file_write("/proc/self/clear_refs", "1"));
+	/* CPUs are to forget that they have used it. */
+	ASSERT_EQ(0, mprotect(self->mem, self->len, PROT_READ));
+	ASSERT_EQ(0, mprotect(self->mem, self->len, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(0, dm_smaps(self->mem, self->len, "Referenced"));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	ASSERT_EQ(kib, dm_smaps(self->mem, self->len, "Referenced"));
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	EXPECT_EQ(kib, dm_smaps(self->mem, self->len, "Referenced"));
+	ASSERT_EQ(0, dm_to_system(self->fd, self->mem, self->len));
+	EXPECT_EQ(kib, dm_smaps(self->mem, self->len, "Referenced"));
+}
+
 static int bind_to(char *mem, size_t len, unsigned int node)
 {
 	unsigned long mask = 1UL << node;

@@ -418,6 +418,33 @@ TEST_F(abi, write_hole)
 	munmap(hole, self->dm.len);
 }
 
+/*
+ * What the device needs beside what it has comes to where it can be had, and what it
+ * has stays: holes, and memory of the system, before and among it.
+ */
+TEST_F(abi, holes_among_local_memory)
+{
+	size_t page = self->dm.page, n = self->dm.len / page, i;
+	char *buf;
+
+	if (variant->backing.thp)
+		return;
+	buf = malloc(self->dm.len);
+	ASSERT_NE(NULL, buf);
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, self->dm.len));
+	for (i = 0; i < n; i += 4)
+		ASSERT_EQ(0, madvise(self->mem + i * page, page, MADV_DONTNEED));
+	ASSERT_EQ(0, dm_read(self->dm.fd, self->mem, buf, self->dm.len));
+	EXPECT_EQ(n - n / 4, dm_count(self->dm.fd, self->mem, self->dm.len,
+				      DMIRROR_PLACE_LOCAL));
+	dm_fill(buf, self->dm.len, SEED + 1);
+	ASSERT_EQ(0, dm_write(self->dm.fd, self->mem, buf, self->dm.len));
+	EXPECT_EQ(n - n / 4, dm_count(self->dm.fd, self->mem, self->dm.len,
+				      DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->dm.len, SEED + 1));
+	free(buf);
+}
+
 TEST_F(abi, fill)
 {
 	size_t page = self->dm.page, len = self->dm.len, i;
@@ -569,6 +596,28 @@ TEST_F(abi, atomic_exclusive_and_cpu)
 	}
 	EXPECT_EQ(40, *word);
 	*word = dm_word(SEED, 0, 0);
+	EXPECT_EQ(0, dm_bad(self->mem, self->dm.len, SEED));
+}
+
+/* What the device has exclusively is in system memory, and migrates like the rest. */
+TEST_F(abi, atomic_exclusive_migrates)
+{
+	char *other = self->mem + 3 * self->dm.page;
+	struct dmirror_atomic a;
+	struct dmirror_migrate m;
+
+	ASSERT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD, self->mem, 8, 1,
+			       0, &a));
+	ASSERT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD, other, 8, 1, 0,
+			       &a));
+	dm_settle();
+	ASSERT_EQ(0, dm_migrate(self->dm.fd, self->mem, self->dm.len,
+				DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(self->dm.len, m.moved);
+	EXPECT_EQ(dm_word(SEED, 0, 0) + 1, dm_peek(self->mem));
+	EXPECT_EQ(dm_word(SEED, 3, 0) + 1, dm_peek(other));
+	dm_poke(self->mem, dm_word(SEED, 0, 0));
+	dm_poke(other, dm_word(SEED, 3, 0));
 	EXPECT_EQ(0, dm_bad(self->mem, self->dm.len, SEED));
 }
 

@@ -310,7 +310,9 @@ static void refused(struct __test_metadata *_metadata, int fd, char *mem,
 /* Memory out of the pool of huge pages */
 TEST_F(state, hugetlb)
 {
+	__u64 *turn;
 	char *mem;
+	pid_t pid;
 
 	if (variant->backing.thp)
 		return;
@@ -323,6 +325,20 @@ TEST_F(state, hugetlb)
 	ASSERT_EQ(0, dm_read(self->fd, mem + DM_HUGE - self->page, self->buf,
 			     self->page));
 	EXPECT_EQ(0, dm_bad_from(self->buf, self->page, SEED, 511));
+
+	/* A child shares it until somebody writes. */
+	turn = dm_shared();
+	ASSERT_NE(NULL, turn);
+	pid = fork();
+	if (!pid) {
+		dm_await(turn, 1);
+		_exit(dm_bad(mem, DM_HUGE, SEED) != 0);
+	}
+	EXPECT_EQ(0, dm_write64(self->fd, mem, 2));
+	EXPECT_EQ(2, dm_peek(mem));
+	dm_poke(turn, 1);
+	EXPECT_EQ(0, dm_wait(pid));
+	munmap(turn, self->page);
 
 	/* The device may write to it where the program may. */
 	ASSERT_EQ(0, mprotect(mem, DM_HUGE, PROT_READ));

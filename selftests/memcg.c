@@ -208,4 +208,49 @@ TEST_F_TIMEOUT(state, cgroup_removed, 120)
 	EXPECT_EQ(0, cgroup_remove("dmirror2"));
 }
 
+#define TABLES	512		/* of a page each, for a block of memory each */
+
+/* A page in each block, so that the device needs a table for each */
+static void uses_tables(const struct dm *dm)
+{
+	const size_t len = (TABLES + 1UL) * DM_HUGE;
+	int fd = dm_open_number(dm->device);
+	long long before, after;
+	char *mem, *at;
+	__u64 value;
+
+	cgroup_enter("dmirror");
+	mem = dm_map_flags(len, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+	DM_CHECK(fd >= 0 && mem);
+	for (at = mem; at < mem + len; at += DM_HUGE)
+		dm_poke(at, 1);
+	dm_settle();
+	before = cgroup_value("dmirror", "memory.current");
+	for (at = mem; at < mem + len; at += DM_HUGE)
+		DM_CHECK(!dm_read64(fd, at, &value));
+	dm_settle();
+	after = cgroup_value("dmirror", "memory.current");
+	if (after - before < TABLES * (long)dm->page - SLACK / 2)
+		fprintf(stderr, "# charged before %lld, after %lld\n", before, after);
+	_exit(after - before < TABLES * (long)dm->page - SLACK / 2);
+}
+
+/* What the driver needs for a program is charged to it as well. */
+TEST_F_TIMEOUT(state, tables_are_charged, 120)
+{
+	const char *why = cgroup_make("dmirror");
+	pid_t pid;
+
+	if (variant->backing.thp)
+		return;
+	if (why)
+		SKIP(return, "%s", why);
+	pid = fork();
+	if (!pid)
+		uses_tables(&self->dm);
+	EXPECT_EQ(0, dm_wait(pid));
+	EXPECT_EQ(0, cgroup_remove("dmirror"));
+}
+
 TEST_HARNESS_MAIN

@@ -646,12 +646,20 @@ TEST_F_TIMEOUT(pressure, placeholders_used_up, 120)
 	EXPECT_EQ(DM_HUGE / self->page, dropped);
 	EXPECT_EQ(0, bad);
 
+	/* Until some are free, nothing is unmapped to be dropped in vain. */
+	dm_fill(more, DM_HUGE, 2);
+	ASSERT_EQ(0, dm_to_device(self->fd, more, DM_HUGE));
+	ASSERT_EQ(0, dm_dontneed(self->fd, more, DM_HUGE));
+	unpurged = dm_counter(self->device, "unpurged");
+	ASSERT_EQ(0, dm_evict(self->device, self->size));
+	EXPECT_EQ(unpurged, dm_counter(self->device, "unpurged"));
+	EXPECT_EQ(0, dm_bad(more, DM_HUGE, 2));
+
 	/* Once they are free they serve again. */
 	EXPECT_EQ(0, dm_advise(self->fd, mem, len, DMIRROR_ADVICE_WILLNEED, &a));
 	EXPECT_EQ(DM_HUGE, a.dropped);
 	munmap(mem, len);
 	EXPECT_EQ(0, dm_counter(self->device, "placeholders"));
-	dm_fill(more, DM_HUGE, 2);
 	ASSERT_EQ(0, dm_to_device(self->fd, more, DM_HUGE));
 	ASSERT_EQ(0, dm_dontneed(self->fd, more, DM_HUGE));
 	ASSERT_EQ(0, dm_evict(self->device, self->size));

@@ -215,6 +215,88 @@ TEST_F(process, fork_and_device_writes)
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 }
 
+/*
+ * Of what the device writes to, some is shared since the fork, and comes back to be
+ * copied. The rest stays where it is.
+ */
+TEST_F(process, fork_and_device_writes_to_more)
+{
+	size_t part = self->len / 4, rest = self->len - part;
+	__u64 *turn = dm_shared();
+	pid_t pid;
+
+	if (variant->backing.thp)
+		return;
+	ASSERT_NE(NULL, turn);
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	pid = fork();
+	if (!pid) {
+		dm_await(turn, 1);
+		_exit(dm_bad(self->mem, self->len, SEED) != 0);
+	}
+	/* A fault of the device's comes by the CPU's, which takes what is around it. */
+	ASSERT_TRUE(dm_knob(DM_PARAM("cpu_fault_window"), "0"));
+	dm_fill_from(self->mem + part, rest, SEED, part / self->page);
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem + part, rest));
+	dm_fill(self->buf, self->len, SEED + 1);
+	EXPECT_EQ(0, dm_write(self->fd, self->mem, self->buf, self->len));
+	EXPECT_TRUE(dm_all(self->fd, self->mem + part, rest, DMIRROR_PLACE_LOCAL));
+	EXPECT_TRUE(dm_knob(DM_PARAM("cpu_fault_window"), "64"));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
+	dm_poke(turn, 1);
+	EXPECT_EQ(0, dm_wait(pid));
+	munmap(turn, self->page);
+}
+
+#define FORKS	1600
+
+static int take_exclusively(struct dm_worker *w)
+{
+	const struct _test_data_process *self = w->arg;
+	struct dmirror_atomic a;
+
+	return dm_atomic(self->fd, DMIRROR_ATOMIC_ADD,
+			 self->mem + w->done % 32 * self->page, 8, 0, 0, &a);
+}
+
+static int read_it(struct dm_worker *w)
+{
+	const struct _test_data_process *self = w->arg;
+
+	return dm_read(self->fd, self->mem + self->len / 2, self->buf,
+		       self->len / 2);
+}
+
+/* A process that forks while the device takes its pages exclusively gets its child. */
+TEST_F_TIMEOUT(process, fork_and_exclusive, 120)
+{
+	struct dm_worker workers[] = {
+		{ .step = take_exclusively, .arg = self, .limit = ~0UL },
+		{ .step = read_it, .arg = self, .limit = ~0UL },
+	};
+	unsigned int rounds = dm_rounds(FORKS), failed = 0, i;
+	pid_t pid;
+
+	if (variant->backing.thp)
+		return;
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(0, dm_worker_start(&workers[i]));
+	for (i = 0; i < rounds; i++) {
+		pid = fork();
+		if (!pid)
+			_exit(0);
+		if (pid < 0)
+			failed++;
+		else
+			ASSERT_EQ(0, dm_wait(pid));
+	}
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ(0, dm_worker_stop(&workers[i]));
+	/* mm itself may have a page locked for a moment. */
+	EXPECT_GE(1, failed);
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
 /* A page on the device that two processes share migrates, by either of them. */
 TEST_F(process, fork_and_migrate)
 {

@@ -424,4 +424,32 @@ TEST_F(state, uffd_wp_zero)
 	munmap(mem, self->len);
 }
 
+/* What is protected while the device has it exclusively is so when the CPU has it again. */
+TEST_F(state, uffd_wp_exclusive)
+{
+	struct dmirror_atomic a;
+	const char *why;
+	pthread_t thread;
+	__u64 flags;
+	int uffd;
+
+	if (variant->backing.thp)
+		return;
+	why = watch(self->mem, self->len, UFFDIO_REGISTER_MODE_WP, &uffd);
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, dm_atomic(self->fd, DMIRROR_ATOMIC_ADD, self->mem, 8, 1, 0,
+			       &a));
+	ASSERT_EQ(DMIRROR_ATOMIC_EXCLUSIVE, a.flags);
+	ASSERT_EQ(0, protect(uffd, self->mem, self->page, true));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, write_thread, self->mem));
+	ASSERT_EQ(self->mem, event(uffd, &flags));
+	EXPECT_TRUE(flags & UFFD_PAGEFAULT_FLAG_WP);
+	EXPECT_EQ(dm_word(SEED, 0, 0) + 1, dm_peek(self->mem));
+	ASSERT_EQ(0, protect(uffd, self->mem, self->page, false));
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(7, dm_peek(self->mem));
+	close(uffd);
+}
+
 TEST_HARNESS_MAIN
