@@ -14,13 +14,17 @@
 #define PAGEMAP_UFFD_WP		0x0200000000000000ULL
 #define MAX_PAGES		(DM_HUGE / 4096)
 
-/* Whether exactly the pages that @want says have the bit */
+#ifndef UFFD_FEATURE_WP_UNPOPULATED
+#define UFFD_FEATURE_WP_UNPOPULATED	0x2000
+#endif
+
 /*
  * 6.1 takes what is dirty for soft-dirty when it has moved to where the CPU maps it:
  * of coherent memory more pages have the bit than should, and none fewer.
  */
 static bool more_is_right;
 
+/* Whether exactly the pages that @want says have the bit */
 static bool bits_are(const char *mem, size_t len, __u64 bit, const bool *want)
 {
 	size_t n = len / dm_page_size(), i, more = 0, less = 0;
@@ -151,13 +155,10 @@ TEST_F(state, soft_dirty_exclusive)
  */
 
 /* A descriptor for memory that is registered in a mode: NULL, or why not */
-static const char *watch(char *mem, size_t len, __u64 mode, int *uffd)
+static const char *watch_with(char *mem, size_t len, __u64 mode, __u64 features,
+			      int *uffd)
 {
-	struct uffdio_api api = {
-		.api = UFFD_API,
-		.features = mode & UFFDIO_REGISTER_MODE_WP ?
-			    UFFD_FEATURE_PAGEFAULT_FLAG_WP : 0,
-	};
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
 	struct uffdio_register reg = {
 		.range = { (uintptr_t)mem, len },
 		.mode = mode,
@@ -167,10 +168,18 @@ static const char *watch(char *mem, size_t len, __u64 mode, int *uffd)
 	if (*uffd < 0)
 		return "no userfaultfd: CONFIG_USERFAULTFD";
 	if (ioctl(*uffd, UFFDIO_API, &api))
-		return "userfaultfd cannot do this mode here";
+		return features & UFFD_FEATURE_WP_UNPOPULATED ?
+		       "userfaultfd protects no holes: from 6.4 on, with PTE_MARKER_UFFD_WP" :
+		       "userfaultfd cannot do this mode here";
 	if (ioctl(*uffd, UFFDIO_REGISTER, &reg))
 		return "the memory cannot be registered with userfaultfd";
 	return NULL;
+}
+
+static const char *watch(char *mem, size_t len, __u64 mode, int *uffd)
+{
+	return watch_with(mem, len, mode, mode & UFFDIO_REGISTER_MODE_WP ?
+			  UFFD_FEATURE_PAGEFAULT_FLAG_WP : 0, uffd);
 }
 
 static int protect(int uffd, char *mem, size_t len, bool on)
@@ -320,33 +329,6 @@ TEST_F(state, uffd_wp)
 	close(uffd);
 }
 
-#ifndef UFFD_FEATURE_WP_UNPOPULATED
-#define UFFD_FEATURE_WP_UNPOPULATED	0x2000
-#endif
-
-/* As watch(), of memory that need not be there yet to be protected */
-static const char *watch_holes(char *mem, size_t len, int *uffd)
-{
-	struct uffdio_api api = {
-		.api = UFFD_API,
-		.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP |
-			    UFFD_FEATURE_WP_UNPOPULATED,
-	};
-	struct uffdio_register reg = {
-		.range = { (uintptr_t)mem, len },
-		.mode = UFFDIO_REGISTER_MODE_WP,
-	};
-
-	*uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (*uffd < 0)
-		return "no userfaultfd: CONFIG_USERFAULTFD";
-	if (ioctl(*uffd, UFFDIO_API, &api))
-		return "userfaultfd protects no holes: from 6.4 on, with PTE_MARKER_UFFD_WP";
-	if (ioctl(*uffd, UFFDIO_REGISTER, &reg))
-		return "the memory cannot be registered with userfaultfd";
-	return NULL;
-}
-
 /*
  * Holes that are protected: they stay, since what is marked is not empty; the device
  * reads zeroes and may not write; and they are protected all the time.
@@ -361,7 +343,9 @@ TEST_F(state, uffd_wp_hole)
 
 	ASSERT_NE(NULL, mem);
 	memset(want, true, sizeof(want));
-	why = watch_holes(mem, self->len, &uffd);
+	why = watch_with(mem, self->len, UFFDIO_REGISTER_MODE_WP,
+			 UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+			 UFFD_FEATURE_WP_UNPOPULATED, &uffd);
 	if (why)
 		SKIP(return, "%s", why);
 	ASSERT_EQ(0, protect(uffd, mem, self->len, true));
@@ -411,6 +395,10 @@ TEST_F(state, uffd_wp_zero)
 	ASSERT_EQ(0, dm_migrate_raw(self->fd, mem, self->len,
 				    DMIRROR_TARGET_DEVICE, &m));
 	EXPECT_EQ(self->len, m.unsupported);
+	/* In the other direction there is nothing to move, as ever. */
+	ASSERT_EQ(0, dm_migrate_raw(self->fd, mem, self->len,
+				    DMIRROR_TARGET_SYSTEM, &m));
+	EXPECT_EQ(self->len, m.resident);
 	EXPECT_TRUE(bits_are(mem, self->len, PAGEMAP_UFFD_WP, want));
 	EXPECT_NE(0, dm_write64(self->fd, mem, 1));
 

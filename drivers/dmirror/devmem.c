@@ -612,6 +612,27 @@ struct folio *dmirror_placeholder_alloc(struct dmirror_device *dev,
 }
 
 /**
+ * dmirror_placeholders_left() - might there be a placeholder?
+ * @dev: the device
+ * @order: as for dmirror_placeholder_alloc()
+ *
+ * Context: any. The answer may be old when it arrives.
+ * Return: true if there is one.
+ */
+bool dmirror_placeholders_left(struct dmirror_device *dev, unsigned int order)
+{
+	struct dmirror_devmem *devmem = &dev->placeholders;
+	unsigned long flags;
+	bool left;
+
+	spin_lock_irqsave(&devmem->lock, flags);
+	left = !list_empty(&devmem->empty) ||
+	       (!order && !list_empty(&devmem->partial));
+	spin_unlock_irqrestore(&devmem->lock, flags);
+	return left;
+}
+
+/**
  * dmirror_devmem_used_pfns() - list what is allocated in a block
  * @devmem: the device's memory
  * @block: the number of the block

@@ -77,14 +77,15 @@ struct seq_file;
  * @from_peers: bytes of @to_device that came straight from another device
  * @cpu_faults: CPU faults on device memory
  * @device_faults: batches of mirrored memory faulted in for the device
- * @retries: batches that raced with an invalidation and were done again
+ * @retries: looks at mirrored memory that raced with an invalidation
  * @invalidations: notifier callbacks
  * @exclusive: pages made device-exclusive
  * @copy_errors: copy jobs that failed
  * @duplicate_faults: faults that another one had served already
  * @full: allocations of device memory that failed
  * @purged: bytes of purgeable memory that were dropped
- * @unpurged: bytes of it that were not, for want of placeholders, each time
+ * @unpurged: bytes of it that were not, for want of placeholders, each time that
+ *	they could have been
  */
 struct dmirror_counters {
 	atomic64_t to_device;
@@ -202,9 +203,6 @@ struct dmirror_run {
  * @fault_work: empties the fault buffer
  * @evict_lock: held by who evicts
  * @evict_batch: what it works with, protected by @evict_lock
- * @placeholders_short: how many placeholders were in use when there was none for
- *	what was to be dropped; ULONG_MAX if there were enough the last time; protected
- *	by @evict_lock
  * @misc: /dev/dmirrorN
  * @hmm_misc: /dev/hmm_dmirrorN, if there is one
  * @name: of @misc
@@ -234,7 +232,6 @@ struct dmirror_device {
 	/* One evicts at a time. Outermost, never taken by a fault. */
 	struct mutex evict_lock;
 	struct dmirror_batch *evict_batch;
-	unsigned long placeholders_short;
 	struct miscdevice misc;
 	struct miscdevice hmm_misc;
 	char name[DMIRROR_NAME_LEN];
@@ -590,6 +587,7 @@ struct folio *dmirror_devmem_alloc(struct dmirror_device *dev,
 void dmirror_devmem_put_run(struct dmirror_device *dev, struct dmirror_run *run);
 struct folio *dmirror_placeholder_alloc(struct dmirror_device *dev,
 					unsigned int order);
+bool dmirror_placeholders_left(struct dmirror_device *dev, unsigned int order);
 unsigned long dmirror_devmem_used_pfns(struct dmirror_devmem *devmem,
 				       unsigned long block, bool purgeable,
 				       unsigned long *pfns);

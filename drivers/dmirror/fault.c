@@ -38,6 +38,9 @@
 /* How much of a program's buffer is had at a time. */
 #define USER_FAULT_SIZE		SZ_64K
 
+/* Memory that the CPU cannot store to, though it can be faulted in, is no buffer. */
+#define USER_FAULTS_MAX		1000
+
 /* What a page needs before the device can use it. */
 enum need {
 	NEED_NOTHING,
@@ -191,7 +194,10 @@ static void fix_first_block(struct hmm_range *range)
 	}
 }
 
-/* One turn of range_lock(): 0 with svm->lock held, -EAGAIN for another turn. */
+/*
+ * One turn of range_lock(): 0 with svm->lock held; for another turn -EAGAIN, or -EBUSY
+ * if there was an invalidation.
+ */
 static int range_try_lock(struct dmirror_svm *svm, struct hmm_range *range,
 			  int *cpu_fault)
 {
@@ -209,14 +215,14 @@ static int range_try_lock(struct dmirror_svm *svm, struct hmm_range *range,
 	ret = hmm_range_fault(&look);
 	mmap_read_unlock(svm->mm);
 	if (ret)
-		return ret == -EBUSY ? -EAGAIN : ret;
+		return ret;
 	fix_first_block(&look);
 
 	down_write(&svm->lock);
 	if (mmu_interval_read_retry(look.notifier, look.notifier_seq) ||
 	    dmirror_should_lose_race()) {
 		up_write(&svm->lock);
-		return -EAGAIN;
+		return -EBUSY;
 	}
 	ret = examine(range);
 	if (!ret)
@@ -236,9 +242,10 @@ static int range_lock(struct dmirror_svm *svm, struct hmm_range *range)
 		if (dmirror_svm_stopped(svm))
 			return -EINTR;
 		ret = range_try_lock(svm, range, &cpu_fault);
-		if (ret != -EAGAIN)
+		if (ret == -EBUSY)
+			atomic64_inc(&svm->dev->counters.retries);
+		else if (ret != -EAGAIN)
 			return ret;
-		atomic64_inc(&svm->dev->counters.retries);
 	}
 }
 
@@ -543,7 +550,8 @@ static int fault_in_buffer(const struct dmirror_hw_job *job)
 int dmirror_run(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
 		u64 *faults)
 {
-	u64 left, bad, first;
+	u64 left, bad, first, user_done = 0;
+	unsigned int user_faults = 0;
 	int ret;
 
 	for (;; cond_resched()) {
@@ -557,9 +565,12 @@ int dmirror_run(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
 		if (ret == -EAGAIN)
 			continue;
 		if (job->user_fault) {
+			if (job->done != user_done)
+				user_faults = 0;
+			user_done = job->done;
 			ret = fault_in_buffer(job);
-			if (ret)
-				return ret;
+			if (ret || ++user_faults > USER_FAULTS_MAX)
+				return -EFAULT;
 			continue;
 		}
 

@@ -374,7 +374,6 @@ static bool place_nothing(struct migration *m, unsigned long i,
 	struct folio *folio = dmirror_placeholder_alloc(m->dev, order);
 
 	if (!folio) {
-		m->full = true;
 		if (m->purge)
 			atomic64_add(PAGE_SIZE << order,
 				     &m->dev->counters.unpurged);
@@ -490,9 +489,6 @@ static enum fate screen(const struct migration *m, unsigned long i,
 
 	if (m->target == DMIRROR_TARGET_STAY)
 		return FATE_RESIDENT;
-	/* With the page of zeroes mm would lose that it is write-protected. */
-	if (!page && userfaultfd_wp(m->args.vma))
-		return FATE_UNSUPPORTED;
 	local = page && dmirror_page_device(page) == m->dev;
 	if (page && was_moved(m, page))
 		return FATE_RESIDENT;
@@ -500,6 +496,9 @@ static enum fate screen(const struct migration *m, unsigned long i,
 		return FATE_RESIDENT;
 	if (m->target == DMIRROR_TARGET_SYSTEM ? !local : local && !error)
 		return FATE_RESIDENT;
+	/* With the page of zeroes mm would lose that it is write-protected. */
+	if (!page && userfaultfd_wp(m->args.vma))
+		return FATE_UNSUPPORTED;
 	if (m->poison && error != -EHWPOISON)
 		return FATE_RESIDENT;
 	if (error == -ENODATA && !m->unloading)
@@ -1341,6 +1340,20 @@ vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf)
 }
 
 /*
+ * Whether there is a placeholder for the first page that is purgeable of a block:
+ * without one it would be unmapped for nothing. A guess, and that is enough.
+ */
+static bool can_purge(const struct migration *m)
+{
+	struct page *page = pfn_to_page(m->args.src[0]);
+
+	if (dmirror_placeholders_left(m->dev, folio_order(page_folio(page))))
+		return true;
+	atomic64_add(PFN_PHYS((u64)m->npages), &m->dev->counters.unpurged);
+	return false;
+}
+
+/*
  * Migrate what is in use of a block, or is purgeable of it, by physical address. The
  * fates are those of the pages in args.src; false if there was none.
  */
@@ -1349,7 +1362,7 @@ static bool evict_pages(struct migration *m, struct dmirror_devmem *devmem,
 {
 	m->npages = dmirror_devmem_used_pfns(devmem, block, m->purge,
 					     m->args.src);
-	if (!m->npages)
+	if (!m->npages || (m->purge && !can_purge(m)))
 		return false;
 	migrate_device_pfns(m->args.src, m->npages);
 	migration_run(m);
@@ -1385,25 +1398,16 @@ static unsigned long purge_block(struct dmirror_device *dev, unsigned long block
 	if (!evict_pages(&m, &dev->devmem, block))
 		return 0;
 	dropped = m.counts[FATE_DROPPED];
-	if (m.full)
-		dev->placeholders_short = READ_ONCE(dev->placeholders.used);
 	trace_dmirror_purge(dev->id, block, m.npages, dropped);
 	return dropped;
 }
 
-/*
- * Wherever it is, and however long: nobody waits for it. But where there were no
- * placeholders for it the last time, and there are no more now, it would be unmapped
- * for nothing.
- */
+/* Wherever it is, and however long: nobody waits for it. */
 static unsigned long purge_blocks(struct dmirror_device *dev,
 				  unsigned long wanted)
 {
 	unsigned long dropped = 0, block;
 
-	if (READ_ONCE(dev->placeholders.used) >= dev->placeholders_short)
-		return 0;
-	dev->placeholders_short = ULONG_MAX;
 	for (block = 0; block < dev->devmem.nr_blocks; block++) {
 		if (dropped >= wanted || fatal_signal_pending(current) ||
 		    !READ_ONCE(dev->devmem.purgeable))
@@ -1645,7 +1649,6 @@ int dmirror_evict_all(struct dmirror_device *dev, enum dmirror_evict why)
 int dmirror_evict_prepare(struct dmirror_device *dev)
 {
 	mutex_init(&dev->evict_lock);
-	dev->placeholders_short = ULONG_MAX;
 	dev->evict_batch = batch_alloc(DMIRROR_BLOCK_PAGES, GFP_KERNEL);
 	return dev->evict_batch ? 0 : -ENOMEM;
 }

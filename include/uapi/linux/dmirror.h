@@ -185,12 +185,13 @@ enum dmirror_target {
  *	their contents were dropped
  * @no_memory: out, bytes that stayed because the target had no memory
  * @busy: out, bytes that stayed because somebody holds, moves or changes them
- *	just now: pinned, locked, swapped out, had exclusively through another
- *	file; on Linux 6.12 and older also transparent huge pages that are mapped
- *	page by page
+ *	just now: pinned, locked, swapped out, had exclusively (which this file's
+ *	device gives up for memory that it is to get); on Linux 6.12 and older also
+ *	transparent huge pages that are mapped page by page
  * @unsupported: out, bytes of mappings that are never migrated, in whichever
  *	direction: shared or file-backed, hugetlb, device mappings; to the
- *	device also memory that KSM may merge
+ *	device also memory that KSM may merge, and what a mapping that
+ *	userfaultfd write-protects has not been written to yet
  * @failed: out, bytes that stayed because the device could not copy them, or a memory
  *	error has hit them
  * @fault_addr: out, the address that -EFAULT is about
