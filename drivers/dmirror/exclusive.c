@@ -172,14 +172,14 @@ int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 	return ret;
 }
 
-static bool is_exclusive(struct dmirror_svm *svm, u64 addr)
+static u64 look_up(struct dmirror_svm *svm, u64 addr)
 {
 	u64 dpte;
 
 	down_read(&svm->lock);
 	dpte = dmirror_pt_lookup(&svm->pt, addr);
 	up_read(&svm->lock);
-	return dpte & DPTE_ATOMIC;
+	return dpte;
 }
 
 /**
@@ -201,7 +201,7 @@ int dmirror_exclusive_end(struct dmirror_svm *svm, u64 start, u64 end)
 
 	for (addr = start; addr < end && READ_ONCE(svm->had_exclusive);
 	     addr += PAGE_SIZE) {
-		if (!is_exclusive(svm, addr))
+		if (!(look_up(svm, addr) & DPTE_ATOMIC))
 			continue;
 		ret = dmirror_find_page(svm, addr);
 		if (ret && !dmirror_is_address_error(ret))
@@ -232,11 +232,8 @@ static int bus_atomic(struct dmirror_hw_job *job)
 
 static bool is_local(struct dmirror_svm *svm, u64 addr)
 {
-	u64 dpte;
+	u64 dpte = look_up(svm, addr);
 
-	down_read(&svm->lock);
-	dpte = dmirror_pt_lookup(&svm->pt, addr);
-	up_read(&svm->lock);
 	return dpte && !(dpte & (DPTE_SYSTEM | DPTE_PEER));
 }
 

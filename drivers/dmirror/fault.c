@@ -408,8 +408,8 @@ static int fault_batch(struct dmirror_svm *svm, unsigned long *pfns,
  * Return: 0; -EFAULT where nothing is mapped or nothing may be read; -EPERM
  * where nothing may be written; -ENODATA where the contents were dropped; -EHWPOISON
  * where a memory error has hit them; -ENOMEM; -EINTR on a fatal signal or if the
- * mirror was stopped. A page
- * that mm cannot bring back from the device to break a copy-on-write is -EFAULT.
+ * mirror was stopped. A page that mm cannot bring back from the device to break a
+ * copy-on-write is -EFAULT.
  */
 int dmirror_fault_range(struct dmirror_svm *svm, u64 start, u64 end, bool write,
 			u64 *fault_addr)
