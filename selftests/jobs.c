@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/time.h>
 
 #include "kselftest_harness.h"
@@ -17,6 +18,8 @@
 #define JOBS_MAX	64
 #define STORM_THREADS	4
 #define STORM_ROUNDS	40
+#define WAIT_SECONDS	60
+#define VAST		0x100000000000UL
 
 FIXTURE(jobs)
 {
@@ -158,6 +161,57 @@ TEST_F(jobs, eventfd)
 	close(event);
 }
 
+/* So it does of a migration. */
+TEST_F(jobs, eventfd_of_a_migration)
+{
+	struct pollfd event = { .fd = eventfd(0, 0), .events = POLLIN };
+	struct dmirror_wait w;
+	__u64 job, count;
+
+	ASSERT_LE(0, event.fd);
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_MIGRATE, self->mem,
+			       self->len, DMIRROR_TARGET_DEVICE, event.fd,
+			       &job));
+	ASSERT_EQ(1, poll(&event, 1, WAIT_SECONDS * 1000));
+	ASSERT_EQ(sizeof(count), read(event.fd, &count, sizeof(count)));
+	EXPECT_EQ(1, count);
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, DMIRROR_WAIT_POLL, &w));
+	EXPECT_EQ(0, w.error);
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	close(event.fd);
+}
+
+/* A migration says how much stayed where it was, for whatever reason. */
+TEST_F(jobs, migration_counts_what_stayed)
+{
+	size_t page = self->dm.page, len = DM_PAGES * page, done = 0;
+	char *mem = dm_map_flags(len, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS);
+	struct dmirror_wait w = { 0 };
+	unsigned int tries;
+	__u64 job;
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_NE(MAP_FAILED, mmap(mem + 8 * page, 4 * page,
+				   PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1,
+				   0));
+	dm_fill(mem, len, SEED);
+	for (tries = 0; tries < DM_RETRIES && done != len - 4 * page; tries++) {
+		dm_settle();
+		ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_MIGRATE, mem,
+				       len, DMIRROR_TARGET_DEVICE, -1, &job));
+		ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+		EXPECT_EQ(0, w.error);
+		EXPECT_LE(4 * page, w.stayed);
+		done += w.done;
+	}
+	EXPECT_EQ(len - 4 * page, done);
+	EXPECT_EQ(4 * page, w.stayed);
+	EXPECT_EQ(0, dm_bad(mem, len, SEED));
+	munmap(mem, len);
+}
+
 TEST_F(jobs, bad_arguments)
 {
 	int fd = self->dm.fd, pipes[2];
@@ -266,6 +320,11 @@ TEST_F(jobs, number_not_told)
 	for (i = 0; i <= JOBS_MAX; i++)
 		ASSERT_EQ(-EFAULT, dm_call(self->dm.fd, DMIRROR_IOC_SUBMIT,
 					   args));
+	/* It is cancelled: nobody waits for a fault that is not served. */
+	ASSERT_TRUE(set_hold(self->dir, true));
+	EXPECT_EQ(-EFAULT, dm_call(self->dm.fd, DMIRROR_IOC_SUBMIT, args));
+	EXPECT_EQ(0, dm_faults_waiting(self->dm.device));
+	ASSERT_TRUE(set_hold(self->dir, false));
 	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem,
 			       self->len, 6, -1, &job));
 	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
@@ -447,6 +506,52 @@ TEST_F(jobs, signal_ends_the_wait)
 	EXPECT_TRUE(all_words(self->mem, self->len, 7));
 }
 
+static unsigned int signals;
+
+static void count_signal(int signal)
+{
+	__atomic_add_fetch(&signals, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Lets the faults be served when there were some signals */
+static void *release_later(void *dir)
+{
+	while (__atomic_load_n(&signals, __ATOMIC_SEQ_CST) < 20)
+		dm_msleep(1);
+	return (void *)(uintptr_t)set_hold(dir, false);
+}
+
+/* Unless the program wants its calls restarted after a signal: then it goes on. */
+TEST_F(jobs, wait_goes_on)
+{
+	struct itimerval often = { { 0, 10000 }, { 0, 10000 } }, never = { };
+	struct sigaction action = {
+		.sa_handler = count_signal,
+		.sa_flags = SA_RESTART,
+	};
+	struct dmirror_wait w = { .size = sizeof(w) };
+	pthread_t thread;
+	sigset_t alarms;
+
+	sigemptyset(&alarms);
+	sigaddset(&alarms, SIGALRM);
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	ASSERT_TRUE(set_hold(self->dir, true));
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem,
+			       self->len, 7, -1, &w.job));
+	/* The other one has them blocked, so that all are for who waits. */
+	pthread_sigmask(SIG_BLOCK, &alarms, NULL);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, release_later, self->dir));
+	pthread_sigmask(SIG_UNBLOCK, &alarms, NULL);
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &often, NULL));
+	EXPECT_EQ(0, ioctl(self->dm.fd, DMIRROR_IOC_WAIT, &w));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
+	EXPECT_LE(20, signals);
+	EXPECT_EQ(0, w.error);
+	pthread_join(thread, NULL);
+	EXPECT_TRUE(all_words(self->mem, self->len, 7));
+}
+
 static void submit_and_end(const struct dm *dm, bool by_signal)
 {
 	int fd = dm_open_number(dm->device);
@@ -488,6 +593,62 @@ TEST_F(jobs, exit_with_jobs)
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 }
 
+/* Exits with a job under way that has much to do, and leaves a child with the file. */
+static void exit_at_once(const struct dm *dm, unsigned int op, int event,
+			 __u64 *keeper)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	char *mem = dm_map_flags(VAST, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+				 flags);
+	char *other = dm_map_flags(VAST, MADV_NOHUGEPAGE,
+				   PROT_READ | PROT_WRITE, flags);
+	long long before = dm_counter(dm->device, "device_faults");
+	int fd = dm_open_number(dm->device);
+	pid_t pid;
+	__u64 job;
+
+	DM_CHECK(fd >= 0 && mem && other);
+	pid = fork();
+	while (!pid)
+		pause();
+	dm_poke(keeper, pid);
+	DM_CHECK(!dm_submit(fd, op, mem, VAST,
+			    op == DMIRROR_JOB_COPY ? (uintptr_t)other :
+			    DMIRROR_TARGET_SYSTEM, event, &job));
+	while (op == DMIRROR_JOB_COPY &&
+	       dm_counter(dm->device, "device_faults") < before + 4)
+		dm_msleep(1);
+	_exit(0);
+}
+
+/* Such a job is over when the process is: nobody works for who is gone. */
+TEST_F_TIMEOUT(jobs, exit_with_file_kept, 180)
+{
+	static const unsigned int ops[] = {
+		DMIRROR_JOB_COPY, DMIRROR_JOB_MIGRATE,
+	};
+	__u64 *keeper = dm_shared(), count;
+	unsigned int i;
+	pid_t pid;
+
+	ASSERT_NE(NULL, keeper);
+	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
+	for (i = 0; i < ARRAY_SIZE(ops); i++) {
+		struct pollfd event = { .fd = eventfd(0, 0), .events = POLLIN };
+
+		ASSERT_LE(0, event.fd);
+		pid = fork();
+		if (!pid)
+			exit_at_once(&self->dm, ops[i], event.fd, keeper);
+		EXPECT_EQ(0, dm_wait(pid));
+		EXPECT_EQ(1, poll(&event, 1, WAIT_SECONDS * 1000));
+		kill(*keeper, SIGKILL);
+		EXPECT_EQ(-SIGKILL, dm_wait(*keeper));
+		EXPECT_EQ(sizeof(count), read(event.fd, &count, sizeof(count)));
+		close(event.fd);
+	}
+}
+
 /* A process that waits for the device can be killed. */
 TEST_F(jobs, kill_who_waits)
 {
@@ -506,6 +667,35 @@ TEST_F(jobs, kill_who_waits)
 	EXPECT_EQ(-SIGKILL, dm_wait(pid));
 	EXPECT_EQ(0, dm_faults_waiting(self->dm.device));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+static void read_vast(unsigned int device)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	char *mem = dm_map_flags(VAST, MADV_NOHUGEPAGE, PROT_READ, flags);
+	char *buf = dm_map_flags(VAST, -1, PROT_READ | PROT_WRITE, flags);
+	int fd = dm_open_number(device);
+
+	DM_CHECK(fd >= 0 && mem && buf);
+	dm_read(fd, mem, buf, VAST);
+	_exit(1);
+}
+
+/* One fault is for all that is left of a request, but not if who asked is killed. */
+TEST_F_TIMEOUT(jobs, kill_who_reads_a_lot, 120)
+{
+	long long before = dm_counter(self->dm.device, "device_faults");
+	pid_t pid;
+
+	ASSERT_LE(0, before);
+	pid = fork();
+	if (!pid)
+		read_vast(self->dm.device);
+	while (dm_counter(self->dm.device, "device_faults") < before + 10)
+		dm_msleep(1);
+	kill(pid, SIGKILL);
+	EXPECT_EQ(-SIGKILL, dm_wait_for(pid, WAIT_SECONDS));
+	kill(pid, SIGKILL);
 }
 
 /* By policy a device fault brings the window around it, and nothing else. */
@@ -544,7 +734,8 @@ TEST_F(jobs, migrate_on_fault)
 	EXPECT_TRUE(dm_all(self->dm.fd, at + window, 4 * 4096,
 			   DMIRROR_PLACE_LOCAL));
 
-	/* A window that is no power of two is refused. */
+	/* A window that is no power of two is refused, and one of less than a page. */
+	EXPECT_FALSE(dm_knob(DM_PARAM("device_fault_window"), "2"));
 	EXPECT_FALSE(dm_knob(DM_PARAM("device_fault_window"), "24"));
 	munmap(mem, at + window + 4 * 4096 - mem);
 }

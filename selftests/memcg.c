@@ -253,4 +253,132 @@ TEST_F_TIMEOUT(state, tables_are_charged, 120)
 	EXPECT_EQ(0, cgroup_remove("dmirror"));
 }
 
+static void has_faults_served(const struct dm *dm)
+{
+	int fd = dm_open_number(dm->device);
+	struct dmirror_wait w;
+	unsigned int i;
+	__u64 value, job;
+	char *mem;
+
+	cgroup_enter("dmirror-gone");
+	mem = dm_alloc(dm, dm->len, SEED);
+	DM_CHECK(fd >= 0 && mem);
+	for (i = 0; i < 8; i++) {
+		DM_CHECK(!dm_read64(fd, mem, &value));
+		DM_CHECK(!dm_write64(fd, mem, value));
+		DM_CHECK(!dm_add64(fd, mem, 0));
+		DM_CHECK(!dm_submit(fd, DMIRROR_JOB_MIGRATE, mem, dm->len,
+				    i & 1 ? DMIRROR_TARGET_SYSTEM :
+				    DMIRROR_TARGET_DEVICE, -1, &job));
+		DM_CHECK(!dm_wait_job(fd, job, 0, &w));
+	}
+	_exit(!!dm_bad(mem, dm->len, SEED));
+}
+
+/* What the driver does for a program holds on to its cgroup no longer than that. */
+TEST_F_TIMEOUT(state, cgroup_let_go, 120)
+{
+	const char *why = cgroup_make("dmirror-gone");
+	long before = dying();
+	unsigned int i;
+	pid_t pid;
+
+	if (why)
+		SKIP(return, "%s", why);
+	pid = fork();
+	if (!pid)
+		has_faults_served(&self->dm);
+	EXPECT_EQ(0, dm_wait(pid));
+	ASSERT_EQ(0, cgroup_remove("dmirror-gone"));
+	for (i = 0; i < 100 && dying() > before; i++) {
+		dm_settle();
+		dm_msleep(100);
+	}
+	EXPECT_GE(before, dying());
+}
+
+/*
+ * A hole as large as a huge page, in a cgroup in which there never was one: what it
+ * becomes is split, on the device and in the system.
+ */
+static void uses_huge_hole(const struct dm *dm)
+{
+	int fd = dm_open_number(dm->device);
+	const size_t len = 2 * DM_HUGE;
+	char *mem;
+
+	cgroup_enter("dmirror-new");
+	mem = dm_map(dm, len);
+	DM_CHECK(fd >= 0 && mem);
+	DM_CHECK(!dm_to_device(fd, mem, len));
+	DM_CHECK(!dm_to_system(fd, mem + dm->page, dm->page));
+	dm_poke(mem + DM_HUGE, 1);
+	DM_CHECK(!munmap(mem + DM_HUGE + dm->page, DM_HUGE / 2));
+	DM_CHECK(dm_zero(mem, DM_HUGE));
+	DM_CHECK(dm_peek(mem + DM_HUGE) == 1);
+	/* And now there is one. */
+	mem = dm_alloc(dm, DM_HUGE, SEED);
+	DM_CHECK(mem && !dm_to_device(fd, mem, DM_HUGE));
+	DM_CHECK(!dm_to_system(fd, mem + dm->page, dm->page));
+	_exit(!!dm_bad(mem, DM_HUGE, SEED));
+}
+
+TEST_F_TIMEOUT(state, hole_in_a_new_cgroup, 120)
+{
+	const char *why = cgroup_make("dmirror-new");
+	pid_t pid;
+
+	if (why)
+		SKIP(return, "%s", why);
+	pid = fork();
+	if (!pid)
+		uses_huge_hole(&self->dm);
+	EXPECT_EQ(0, dm_wait(pid));
+	EXPECT_EQ(0, cgroup_remove("dmirror-new"));
+}
+
+#define NODE_SIZE	(16UL << 20)
+#define NODE_ROUNDS	8
+
+/* Of the node's own pages, which are charged, none is left. */
+static void maps_the_node(const struct dm *dm)
+{
+	int fd = hmm_open(dm->device);
+	long long before, after;
+	unsigned int i;
+	void *mem;
+
+	cgroup_enter("dmirror");
+	DM_CHECK(fd >= 0);
+	before = cgroup_value("dmirror", "memory.current");
+	for (i = 0; i < NODE_ROUNDS; i++) {
+		mem = mmap(NULL, NODE_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+		DM_CHECK(mem != MAP_FAILED);
+		DM_CHECK(cgroup_value("dmirror", "memory.current") >=
+			 (long long)NODE_SIZE);
+		munmap(mem, NODE_SIZE);
+	}
+	dm_settle();
+	after = cgroup_value("dmirror", "memory.current");
+	DM_CHECK(after < before + (long long)NODE_SIZE);
+	_exit(0);
+}
+
+TEST_F_TIMEOUT(state, node_lets_go, 120)
+{
+	const char *why = cgroup_make("dmirror");
+	pid_t pid;
+
+	if (variant->backing.thp)
+		return;
+	if (why)
+		SKIP(return, "%s", why);
+	pid = fork();
+	if (!pid)
+		maps_the_node(&self->dm);
+	EXPECT_EQ(0, dm_wait(pid));
+	EXPECT_EQ(0, cgroup_remove("dmirror"));
+}
+
 TEST_HARNESS_MAIN

@@ -793,6 +793,65 @@ TEST_F(unplug, two_devices)
 	close(fd);
 }
 
+struct adder {
+	pthread_t thread;
+	char *mem;
+	int fd;
+	__u64 added;
+	int ret;
+};
+
+static void *add_to_the_end(void *arg)
+{
+	struct adder *a = arg;
+	struct dmirror_atomic args;
+
+	for (;;) {
+		a->ret = dm_atomic(a->fd, DMIRROR_ATOMIC_ADD, a->mem, 8, 1, 0,
+				   &args);
+		if (a->ret)
+			return NULL;
+		__atomic_add_fetch(&a->added, 1, __ATOMIC_SEQ_CST);
+	}
+}
+
+/*
+ * A device goes as it adds to the memory of another. That can go as well afterwards,
+ * though the program does not touch its memory.
+ */
+TEST_F_TIMEOUT(unplug, atomics_on_anothers_memory, 180)
+{
+	struct adder a = { .mem = self->mem };
+	unsigned int round;
+	int device;
+
+	if (variant->backing.memory_type != DMIRROR_MEMORY_COHERENT ||
+	    variant->backing.thp)
+		return;
+	dm_poke(self->mem, 0);
+	for (round = 0; round < RACE_ROUNDS; round++) {
+		device = dm_find(DMIRROR_MEMORY_PRIVATE, 0, &a.fd);
+		ASSERT_LE(0, device);
+		close(self->fd);
+		self->fd = dm_open_number(self->dm.device);
+		ASSERT_LE(0, self->fd);
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		ASSERT_EQ(0, pthread_create(&a.thread, NULL, add_to_the_end,
+					    &a));
+		dm_await(&a.added, round + 1);
+		EXPECT_EQ(0, dm_unplug(device));
+		pthread_join(a.thread, NULL);
+		EXPECT_EQ(-ENODEV, a.ret);
+		EXPECT_EQ(0, dm_unplug(self->dm.device));
+		EXPECT_EQ(a.added, dm_peek(self->mem));
+		close(a.fd);
+		ASSERT_EQ(0, dm_plug(device));
+		ASSERT_EQ(0, dm_plug(self->dm.device));
+	}
+	EXPECT_EQ(0, dm_bad_from(self->mem + self->page,
+				 self->len - self->page, SEED, 1));
+}
+
 /* Two who unplug and plug in one device take turns, and each call does it. */
 TEST_F(unplug, two_writers)
 {

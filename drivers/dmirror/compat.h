@@ -112,7 +112,9 @@ static inline void dmirror_split_huge_page(struct mm_struct *mm,
 		.flags		= MIGRATE_VMA_SELECT_SYSTEM,
 	};
 
-	if (!args.vma || migrate_vma_setup(&args))
+	/* These leave migration entries behind where ksmd is at work. */
+	if (!args.vma || args.vma->vm_flags & VM_MERGEABLE ||
+	    migrate_vma_setup(&args))
 		return;
 	migrate_vma_pages(&args);
 	migrate_vma_finalize(&args);

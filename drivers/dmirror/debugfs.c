@@ -16,7 +16,7 @@ static DECLARE_FAULT_ATTR(fail_copy);
 static DECLARE_FAULT_ATTR(lose_race);
 
 /**
- * dmirror_should_fail_copy() - is the copy engine to fail this batch?
+ * dmirror_should_fail_copy() - is the copy engine to fail this job?
  *
  * Set up in /sys/kernel/debug/dmirror/fail_copy, as the kernel's documentation
  * of fault injection says.

@@ -191,7 +191,7 @@ EXPORT_SYMBOL_IF_KUNIT(dmirror_pages_return);
  * It is not given out again. If it is in use it stays so for now, and its contents
  * are gone, see dmirror_pages_check().
  *
- * Context: any. An error asks for nobody's lock.
+ * Context: any; the page need not be locked.
  * Return: false if one had hit the page before.
  */
 bool dmirror_devmem_poison(struct dmirror_devmem *devmem, unsigned long page)
@@ -679,6 +679,60 @@ void dmirror_devmem_touch(struct dmirror_devmem *devmem, u64 offset)
 }
 EXPORT_SYMBOL_IF_KUNIT(dmirror_devmem_touch);
 
+/* Nothing of a block is given out until put_in(). devmem->lock is held. */
+static void take_out(struct dmirror_block *block)
+{
+	block->evicting = true;
+	list_del_init(&block->link);
+}
+
+static void put_in(struct dmirror_devmem *devmem, struct dmirror_block *block)
+{
+	block->evicting = false;
+	list_add(&block->link, block_list(devmem, block));
+}
+
+/**
+ * dmirror_devmem_hold() - give nothing out of a block for a moment
+ * @devmem: the device's memory
+ * @block: the number of the block, which nobody else evicts or holds
+ *
+ * So that none of its pages becomes a part of a large folio.
+ *
+ * Context: any.
+ * Return: true, and dmirror_devmem_release() is to follow; false if nothing of the
+ * block is in use.
+ */
+bool dmirror_devmem_hold(struct dmirror_devmem *devmem, unsigned long block)
+{
+	struct dmirror_block *b = &devmem->blocks[block];
+	unsigned long flags;
+	bool used;
+
+	spin_lock_irqsave(&devmem->lock, flags);
+	used = b->used;
+	if (used)
+		take_out(b);
+	spin_unlock_irqrestore(&devmem->lock, flags);
+	return used;
+}
+
+/**
+ * dmirror_devmem_release() - undo dmirror_devmem_hold()
+ * @devmem: the device's memory
+ * @block: the number of the block
+ *
+ * Context: any.
+ */
+void dmirror_devmem_release(struct dmirror_devmem *devmem, unsigned long block)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&devmem->lock, flags);
+	put_in(devmem, &devmem->blocks[block]);
+	spin_unlock_irqrestore(&devmem->lock, flags);
+}
+
 /**
  * dmirror_devmem_isolate() - choose a block to evict
  * @devmem: the device's memory
@@ -710,8 +764,7 @@ long dmirror_devmem_isolate(struct dmirror_devmem *devmem,
 			wait = wait ? min(wait, until - now) : until - now;
 			continue;
 		}
-		block->evicting = true;
-		list_del_init(&block->link);
+		take_out(block);
 		found = block - devmem->blocks;
 		break;
 	}
@@ -738,10 +791,9 @@ void dmirror_devmem_putback(struct dmirror_devmem *devmem, unsigned long block)
 	unsigned long flags;
 
 	spin_lock_irqsave(&devmem->lock, flags);
-	b->evicting = false;
 	if (b->used)
 		list_move_tail(&b->lru, &devmem->lru);
-	list_add(&b->link, block_list(devmem, b));
+	put_in(devmem, b);
 	spin_unlock_irqrestore(&devmem->lock, flags);
 }
 EXPORT_SYMBOL_IF_KUNIT(dmirror_devmem_putback);

@@ -9,7 +9,7 @@
  *	  dmirror_device.evict_lock, by who evicts, holding nothing but the first
  *	mmap_lock of the mirrored process
  *	  folio locks, held by mm between migrate_vma_setup() and _finalize()
- *	    dmirror_hw_engine.busy, for small copies
+ *	    dmirror_hw_engine.busy, only tried
  *	    dmirror_svm.lock
  *	      the lock of dmirror_svm.chunks, a leaf
  *	dmirror_svm.prefer_lock, by who says where memory is to be: outside of
@@ -31,8 +31,8 @@
  * lock of the driver but evict_lock, and plug_lock around it, is held across a
  * migration, so that a CPU fault on device memory needs none that its waiter could
  * hold. Nor is any held where a chunk is made or removed: the one may take
- * mmap_lock, the other waits for invalidations. svm.c teaches lockdep this when
- * the module is loaded.
+ * mmap_lock, the other waits for invalidations. svm.c teaches lockdep the order
+ * from plug_lock to dmirror_devmem.lock when the module is loaded.
  *
  * Who unplugs a device waits, with plug_lock held, for those who have entered
  * it. So who has entered takes neither that nor anything that it is taken under.
@@ -64,6 +64,7 @@
 
 struct dmirror_batch;
 struct eventfd_ctx;
+struct mem_cgroup;
 struct seq_file;
 
 #define DMIRROR_NAME_LEN	24
@@ -107,12 +108,12 @@ struct dmirror_counters {
 
 /**
  * struct dmirror_block - the allocator's view of a block of device memory
- * @link: in the list of struct dmirror_devmem that fits @used; in none while
- *	the block is being evicted
+ * @link: in the list of struct dmirror_devmem that fits @used and @withheld; in
+ *	none while the block is being evicted
  * @lru: in the list of blocks by when they were last used, unless @used is 0
  * @since: when it was last empty and a page of it was allocated, in jiffies
  * @used: pages allocated
- * @evicting: the block is being evicted, and nothing of it is given out
+ * @evicting: the block is being evicted or held, and nothing of it is given out
  * @map: which
  * @purgeable: of these, which the program does not need; of placeholders, which
  *	it has not said to need again
@@ -265,8 +266,8 @@ struct dmirror_claim {
  * @collect: nothing of the block is mapped, and the chunk goes when it has no
  *	users; changes under the lock of the mirror as well
  *
- * Exists while the device maps something in the block, and is gone soon after
- * the program unmapped that. @link, @users and @collect are protected by the
+ * Exists from when the device first maps something in the block until soon after
+ * the program unmaps that. @link, @users and @collect are protected by the
  * lock of dmirror_svm.chunks.
  */
 struct dmirror_chunk {
@@ -513,6 +514,7 @@ struct dmirror_svm *dmirror_svm_create(struct dmirror_device *dev);
 void dmirror_svm_destroy(struct dmirror_svm *svm);
 int dmirror_svm_enter(struct dmirror_svm *svm);
 int dmirror_svm_exit(struct dmirror_svm *svm, int ret);
+struct mem_cgroup *dmirror_svm_memcg(struct dmirror_svm *svm);
 void dmirror_mirrors_stop(struct dmirror_device *dev);
 void dmirror_mirrors_unmap(struct dmirror_device *dev);
 struct dmirror_chunk *dmirror_chunk_get(struct dmirror_svm *svm, u64 addr);
@@ -592,6 +594,8 @@ unsigned long dmirror_devmem_used_pfns(struct dmirror_devmem *devmem,
 				       unsigned long block, bool purgeable,
 				       unsigned long *pfns);
 void dmirror_devmem_touch(struct dmirror_devmem *devmem, u64 offset);
+bool dmirror_devmem_hold(struct dmirror_devmem *devmem, unsigned long block);
+void dmirror_devmem_release(struct dmirror_devmem *devmem, unsigned long block);
 long dmirror_devmem_isolate(struct dmirror_devmem *devmem,
 			    unsigned long residency, unsigned long *young);
 void dmirror_devmem_putback(struct dmirror_devmem *devmem, unsigned long block);

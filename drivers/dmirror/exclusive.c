@@ -42,6 +42,8 @@ static int take_page(struct dmirror_svm *svm, struct dmirror_chunk *chunk,
 		ret = -EOPNOTSUPP;
 	} else if (!claim->lost && !dmirror_should_lose_race()) {
 		dmirror_chunk_keep(chunk);
+		/* Nothing tells of what the device writes from here on. */
+		folio_mark_dirty(folio);
 		ret = dmirror_pt_map(&svm->pt, claim->addr, 0,
 				     PFN_PHYS((u64)page_to_pfn(page)) |
 				     DPTE_SYSTEM | DPTE_WRITE | DPTE_ATOMIC,
@@ -50,13 +52,20 @@ static int take_page(struct dmirror_svm *svm, struct dmirror_chunk *chunk,
 	up_write(&svm->lock);
 	folio_unlock(folio);
 	folio_put(folio);
+	/*
+	 * Memory of a device is given back at once, as only a fault does: or it could
+	 * not be evicted, if the program does not come to touch it.
+	 */
+	if (ret == -EOPNOTSUPP)
+		fixup_user_fault(svm->mm, claim->addr,
+				 FAULT_FLAG_WRITE | FAULT_FLAG_REMOTE, NULL);
 	return ret;
 }
 
 /*
  * One attempt. Returns 0 with the page mapped, -EAGAIN if the range changed
- * meanwhile, -EOPNOTSUPP if it is coherent memory, which could not be evicted
- * before a CPU touches it, or what make_device_exclusive() answers.
+ * meanwhile, -EOPNOTSUPP if it is coherent memory, or what make_device_exclusive()
+ * answers.
  */
 static int claim_page(struct dmirror_svm *svm, struct dmirror_chunk *chunk,
 		      u64 addr, struct dmirror_pt_stash *stash)
@@ -96,20 +105,14 @@ static int try_exclusive(struct dmirror_svm *svm, u64 addr,
 }
 
 /*
- * Coherent memory has been taken, and is to be given back: only a fault does that.
- * If it is this device's, it then goes to system memory, to be had there. Returns 0
- * if it did.
+ * Coherent memory of this device goes to system memory, to be had there. Returns 0 if
+ * it did.
  */
 static int bring_back(struct dmirror_svm *svm, u64 addr)
 {
 	struct dmirror_migrate_stats stats = {};
-	u64 fault_addr;
 	int ret;
 
-	ret = dmirror_fault_range(svm, addr, addr + PAGE_SIZE, true,
-				  &fault_addr);
-	if (ret)
-		return ret;
 	ret = dmirror_migrate_range(svm, DMIRROR_TARGET_SYSTEM, addr,
 				    addr + PAGE_SIZE, &stats);
 	if (ret || stats.moved)

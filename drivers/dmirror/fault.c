@@ -627,6 +627,25 @@ static u64 migrate_for(struct dmirror_svm *svm, struct dmirror_job *job, u64 end
 }
 
 /*
+ * Map a block that a job needs, if anybody still needs it. What holds the memory of a
+ * process that exits holds it for a block.
+ */
+static int serve_block(struct dmirror_svm *svm, const struct dmirror_hw_job *hw,
+		       u64 addr, u64 end, u64 *bad)
+{
+	int ret;
+
+	*bad = addr;
+	if (READ_ONCE(hw->cancelled))
+		return -ECANCELED;
+	if (!mmget_not_zero(svm->mm))
+		return -ESRCH;
+	ret = dmirror_fault_range(svm, addr, end, hw->fault_write, bad);
+	mmput(svm->mm);
+	return ret;
+}
+
+/*
  * Map what a job needs, a block at a time. An error further on than where it
  * faulted is for when it gets there.
  */
@@ -639,13 +658,8 @@ static int serve(struct dmirror_svm *svm, struct dmirror_job *job, u64 *end)
 
 	*end = migrate_for(svm, job, *end);
 	for (; addr < *end && !ret; addr = next) {
-		if (READ_ONCE(hw->cancelled)) {
-			*end = addr;
-			return -ECANCELED;
-		}
 		next = dmirror_block_end(addr, *end);
-		ret = dmirror_fault_range(svm, addr, next, hw->fault_write,
-					  &bad);
+		ret = serve_block(svm, hw, addr, next, &bad);
 	}
 	if (!ret)
 		return 0;
@@ -712,7 +726,6 @@ void dmirror_serve_faults(struct work_struct *work)
 {
 	struct dmirror_svm *svm = container_of(work, struct dmirror_svm,
 					       fault_work);
-	bool alive = mmget_not_zero(svm->mm);
 	struct mem_cgroup *memcg, *old;
 	struct served served = {};
 	struct dmirror_hw_job *hw;
@@ -723,22 +736,17 @@ void dmirror_serve_faults(struct work_struct *work)
 	spin_unlock(&svm->jobs_lock);
 
 	/* What serving takes is the program's, not the worker's. */
-	memcg = get_mem_cgroup_from_mm(alive ? svm->mm : NULL);
+	memcg = dmirror_svm_memcg(svm);
 	old = set_active_memcg(memcg);
 	list_sort(NULL, &faults, compare_faults);
 	while (!list_empty(&faults)) {
 		hw = list_first_entry(&faults, struct dmirror_hw_job,
 				      fault_link);
 		list_del(&hw->fault_link);
-		if (alive)
-			serve_or_skip(svm, hw, &served);
-		else
-			hw->complete(hw, -ESRCH);
+		serve_or_skip(svm, hw, &served);
 	}
 	set_active_memcg(old);
 	mem_cgroup_put(memcg);
-	if (alive)
-		mmput(svm->mm);
 }
 
 static struct dmirror_svm *faulting_svm(struct dmirror_hw_job *hw)

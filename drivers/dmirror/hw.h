@@ -179,7 +179,7 @@ enum dmirror_hw_op {
  * @done: bytes done so far, where the job goes on
  * @fault_addr: the virtual address that the device's page table does not map,
  *	or not with the right that the job needs
- * @fault_write: the right that was missing
+ * @fault_write: the job was to write there
  * @pt: the page table to walk
  * @pt_lock: held for reading by who walks it, so that who changes it waits for
  *	the engine

@@ -10,7 +10,6 @@
 #include <linux/completion.h>
 #include <linux/eventfd.h>
 #include <linux/memcontrol.h>
-#include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -162,18 +161,15 @@ static void migrate_work(struct work_struct *work)
 	struct dmirror_job *job = container_of(work, struct dmirror_job, work);
 	struct dmirror_svm *svm = job->svm;
 	struct mem_cgroup *memcg, *old;
-	int ret = -ESRCH;
+	int ret;
 
-	if (mmget_not_zero(svm->mm)) {
-		/* What it takes is the program's, not the worker's. */
-		memcg = get_mem_cgroup_from_mm(svm->mm);
-		old = set_active_memcg(memcg);
-		ret = dmirror_migrate_range(svm, job->target, job->start,
-					    job->end, &job->stats);
-		set_active_memcg(old);
-		mem_cgroup_put(memcg);
-		mmput(svm->mm);
-	}
+	/* What it takes is the program's, not the worker's. */
+	memcg = dmirror_svm_memcg(svm);
+	old = set_active_memcg(memcg);
+	ret = dmirror_migrate_range(svm, job->target, job->start, job->end,
+				    &job->stats);
+	set_active_memcg(old);
+	mem_cgroup_put(memcg);
 	job->fault_addr = job->stats.fault_addr;
 	job->bytes = job->stats.moved;
 	job_complete(job, ret);

@@ -62,7 +62,7 @@ MODULE_PARM_DESC(hmm_abi,
 static unsigned int min_residency_ms = 10;
 module_param(min_residency_ms, uint, 0644);
 MODULE_PARM_DESC(min_residency_ms,
-		 "How long memory stays on a device before it can be evicted for other memory, in ms; 0 for not at all (default 10)");
+		 "How long a block of memory stays on a device after its first page came before it can be evicted for other memory, in ms; 0 for not at all (default 10)");
 
 static int set_window(const char *value, const struct kernel_param *param)
 {
@@ -98,7 +98,7 @@ MODULE_PARM_DESC(cpu_fault_window,
 static unsigned int device_fault_window;
 module_param_cb(device_fault_window, &window_ops, &device_fault_window, 0644);
 MODULE_PARM_DESC(device_fault_window,
-		 "KiB that a device fault migrates to the device, a power of two up to a huge page, or 0 for none (default 0)");
+		 "KiB that a fault of a device's job migrates to the device, a power of two up to a huge page, or 0 for none (default 0)");
 
 static unsigned int fault_entries = 64;
 module_param(fault_entries, uint, 0444);

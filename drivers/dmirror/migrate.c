@@ -43,7 +43,7 @@
 #include "dmirror.h"
 #include "trace.h"
 
-/* How often eviction goes round without moving anything before it gives up. */
+/* How often eviction goes round in vain before it says so, or gives up (RELEASE). */
 #define EVICT_FRUITLESS_MAX	200
 #define EVICT_PAUSE_MS		5
 
@@ -432,7 +432,7 @@ static void unplace(struct migration *m, unsigned long first, unsigned long end,
 	}
 }
 
-/* A large hole with no large page for it: mm takes small ones, if it gets all. */
+/* A large hole without a large page for it: mm takes small ones, if it gets all. */
 static void place_hole(struct migration *m, unsigned long head)
 {
 	unsigned long i = head, end = head + DMIRROR_BLOCK_PAGES;
@@ -445,6 +445,20 @@ static void place_hole(struct migration *m, unsigned long head)
 	unplace(m, head, i, FATE_NO_MEMORY);
 	m->nr_segments = segments;
 	set_fate(m, head, DMIRROR_BLOCK_PAGES, FATE_NO_MEMORY);
+}
+
+/*
+ * Whether a hole may become a large folio. A cgroup has a list of those that are to
+ * be split, which mm makes where it allocates one; here it charges one without, and
+ * has no list when that is split. For the root cgroup there always is one.
+ */
+static bool large_hole(const struct migration *m)
+{
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(m->args.vma->vm_mm);
+	bool root = !memcg || !parent_mem_cgroup(memcg);
+
+	mem_cgroup_put(memcg);
+	return root;
 }
 
 /*
@@ -539,11 +553,12 @@ static void migration_plan(struct migration *m)
 		} else if (nr == 1) {
 			if (!place(m, i, i, 0))
 				m->fates[i] = FATE_NO_MEMORY;
-		} else if (!place(m, i, i, DMIRROR_BLOCK_ORDER)) {
-			if (migrate_pfn_to_page(m->args.src[i]))
-				place_split(m, i);
-			else
+		} else if (!migrate_pfn_to_page(m->args.src[i])) {
+			if (!large_hole(m) ||
+			    !place(m, i, i, DMIRROR_BLOCK_ORDER))
 				place_hole(m, i);
+		} else if (!place(m, i, i, DMIRROR_BLOCK_ORDER)) {
+			place_split(m, i);
 		}
 	}
 	free_bulk(m);
@@ -1144,11 +1159,12 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
  *
  * Goes on where pages cannot move, and reports them.
  *
- * Context: may sleep and take mmap_lock, for a block at a time; the caller
- * holds a reference on the users of svm->mm.
- * Return: 0; -EFAULT where nothing is mapped or nothing may be read; -ENOSPC
- * if the device was full; -ENOMEM if the system was, or for the arrays; -EIO if
- * the copy engine failed; -EINTR on a fatal signal or if the mirror was stopped.
+ * Context: may sleep and take mmap_lock, and the memory of a process that has
+ * exited, for a block at a time.
+ * Return: 0; -ESRCH when the process has exited; -EFAULT where nothing is mapped
+ * or nothing may be read; -ENOSPC if the device was full; -ENOMEM if the system
+ * was, or for the arrays; -EIO if the copy engine failed or a memory error had hit
+ * pages; -EINTR on a fatal signal or if the mirror was stopped.
  */
 int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
 			  u64 start, u64 end,
@@ -1165,11 +1181,15 @@ int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
 
 	while (addr < end && !ret) {
 		cond_resched();
-		if (dmirror_svm_stopped(svm))
+		if (dmirror_svm_stopped(svm)) {
 			ret = -EINTR;
-		else
+		} else if (!mmget_not_zero(svm->mm)) {
+			ret = -ESRCH;
+		} else {
 			ret = migrate_step(svm, target, &addr, end, batch,
 					   stats);
+			mmput(svm->mm);
+		}
 	}
 	kvfree(batch);
 
@@ -1192,8 +1212,7 @@ int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
  * As much of the window as is in the mapping of @addr. What cannot move stays
  * where it is.
  *
- * Context: may sleep and take mmap_lock; the caller holds a reference on the
- * users of svm->mm.
+ * Context: as dmirror_migrate_range().
  */
 void dmirror_migrate_window(struct dmirror_svm *svm, u64 addr, u64 start,
 			    u64 end)
@@ -1201,14 +1220,16 @@ void dmirror_migrate_window(struct dmirror_svm *svm, u64 addr, u64 start,
 	struct dmirror_migrate_stats stats = {};
 	struct vm_area_struct *vma;
 
-	if (mmap_read_lock_killable(svm->mm))
+	if (!mmget_not_zero(svm->mm))
 		return;
+	mmap_read_lock(svm->mm);
 	vma = vma_lookup(svm->mm, addr);
 	if (vma) {
 		start = max_t(u64, start, vma->vm_start);
 		end = min_t(u64, end, vma->vm_end);
 	}
 	mmap_read_unlock(svm->mm);
+	mmput(svm->mm);
 	if (vma)
 		dmirror_migrate_range(svm, DMIRROR_TARGET_DEVICE, start, end,
 				      &stats);
@@ -1355,7 +1376,8 @@ static bool can_purge(const struct migration *m)
 
 /*
  * Migrate what is in use of a block, or is purgeable of it, by physical address. The
- * fates are those of the pages in args.src; false if there was none.
+ * fates are those of the pages in args.src; false if there was none. Nothing is given
+ * out of the block meanwhile, see dmirror_devmem_hold().
  */
 static bool evict_pages(struct migration *m, struct dmirror_devmem *devmem,
 			unsigned long block)
@@ -1392,10 +1414,15 @@ static unsigned long purge_block(struct dmirror_device *dev, unsigned long block
 {
 	struct migration m;
 	unsigned long dropped;
+	bool some;
 
+	if (!dmirror_devmem_hold(&dev->devmem, block))
+		return 0;
 	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, dev->evict_batch);
 	m.purge = true;
-	if (!evict_pages(&m, &dev->devmem, block))
+	some = evict_pages(&m, &dev->devmem, block);
+	dmirror_devmem_release(&dev->devmem, block);
+	if (!some)
 		return 0;
 	dropped = m.counts[FATE_DROPPED];
 	trace_dmirror_purge(dev->id, block, m.npages, dropped);
@@ -1509,22 +1536,26 @@ int dmirror_evict_now(struct dmirror_device *dev, unsigned long wanted)
  */
 static bool isolate_poison(struct dmirror_device *dev, unsigned long page)
 {
+	unsigned long i, block = page / DMIRROR_BLOCK_PAGES;
+	unsigned long pfn = dev->devmem.first_pfn + page;
 	struct dmirror_batch *batch = dev->evict_batch;
-	unsigned long i, pfn = dev->devmem.first_pfn + page;
 	struct migration m;
 
+	if (!dmirror_devmem_hold(&dev->devmem, block))
+		return true;
 	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, batch);
 	m.poison = true;
-	m.npages = dmirror_devmem_used_pfns(&dev->devmem,
-					    page / DMIRROR_BLOCK_PAGES, false,
+	m.npages = dmirror_devmem_used_pfns(&dev->devmem, block, false,
 					    batch->src);
 	for (i = 0; i < m.npages && batch->src[i] != pfn; i++)
 		;
+	if (i < m.npages) {
+		migrate_device_pfns(batch->src, m.npages);
+		migration_run(&m);
+	}
+	dmirror_devmem_release(&dev->devmem, block);
 	if (i == m.npages)
 		return true;
-
-	migrate_device_pfns(batch->src, m.npages);
-	migration_run(&m);
 	return m.fates[i] == FATE_DROPPED ||
 	       (m.fates[i] != FATE_LEFT && m.fates[i] != FATE_BUSY &&
 		dev->type == DMIRROR_MEMORY_PRIVATE);
@@ -1541,8 +1572,8 @@ static bool isolate_poison(struct dmirror_device *dev, unsigned long page)
  *
  * Context: may sleep, and takes what eviction takes.
  * Return: 0; -EHWPOISON if that was known; -EINVAL if the device has no such memory;
- * -EBUSY if somebody holds the page, so that who has it mapped may go on to use it:
- * a CPU, if the memory is coherent, or a device.
+ * -EBUSY if somebody holds the page, or there is no placeholder for it, so that who
+ * has it mapped may go on to use it: a CPU, if the memory is coherent, or a device.
  */
 int dmirror_poison(struct dmirror_device *dev, u64 offset)
 {
@@ -1555,7 +1586,7 @@ int dmirror_poison(struct dmirror_device *dev, u64 offset)
 	if (!dmirror_devmem_poison(&dev->devmem, page))
 		return -EHWPOISON;
 	for (tries = 0; tries < POISON_TRIES; tries++) {
-		/* mm's lock is held, which eviction must not be waited for with. */
+		/* A lock of mm's may be held, with which eviction is not to be waited for. */
 		if (mutex_trylock(&dev->evict_lock)) {
 			done = isolate_poison(dev, page);
 			mutex_unlock(&dev->evict_lock);

@@ -3,7 +3,8 @@
  * Unplugging a device while it is in use, and plugging it in again.
  *
  * Whoever is going to use the hardware enters the device first, and leaves it
- * when done: an ioctl for as long as it runs, a job until it is complete. To
+ * when done: an ioctl, but for DMIRROR_IOC_WAIT, for as long as it runs, a job
+ * until it is complete. To
  * unplug a device is
  *
  *	close		nobody enters any more, and new work gets -ENODEV

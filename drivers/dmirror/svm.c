@@ -30,6 +30,7 @@
  *   fault looks at, and the new one is in mm's tree before the fault gets past
  *   mmu_interval_read_begin().
  */
+#include <linux/memcontrol.h>
 #include <linux/mmu_notifier.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
@@ -309,7 +310,7 @@ static void svm_locks_init(struct dmirror_svm *svm)
 	xa_init_flags(&svm->chunks, XA_FLAGS_ACCOUNT);
 }
 
-/* All that is taken under mmap_lock or in reclaim, even if no test ever gets there. */
+/* What is taken under mmap_lock and in reclaim, even if no test ever gets there. */
 static void take_inner_locks(struct dmirror_svm *svm,
 			     struct dmirror_devmem *devmem)
 {
@@ -465,6 +466,25 @@ int dmirror_svm_exit(struct dmirror_svm *svm, int ret)
 		ret = -ENODEV;
 	dmirror_device_exit(svm->dev);
 	return ret;
+}
+
+/**
+ * dmirror_svm_memcg() - the cgroup that pays for what is done for a mirror
+ * @svm: the mirror
+ *
+ * Context: may sleep.
+ * Return: the cgroup, to be given to mem_cgroup_put(); NULL if the process has
+ * exited, or there are no cgroups.
+ */
+struct mem_cgroup *dmirror_svm_memcg(struct dmirror_svm *svm)
+{
+	struct mem_cgroup *memcg;
+
+	if (!mmget_not_zero(svm->mm))
+		return NULL;
+	memcg = get_mem_cgroup_from_mm(svm->mm);
+	mmput(svm->mm);
+	return memcg;
 }
 
 /**

@@ -664,6 +664,26 @@ static void refault_is_told_once(struct kunit *test)
 							 5 + NR_PAGES));
 }
 
+/* It has no memory of its own that the error could be in. */
+static void placeholder_forgets_the_error(struct kunit *test)
+{
+	struct devmem_test *t = test->priv;
+	unsigned long i;
+	long page;
+
+	t->devmem.no_memory = true;
+	page = take_page(test);
+	set_bit(page % DMIRROR_BLOCK_PAGES,
+		t->devmem.blocks[page / DMIRROR_BLOCK_PAGES].poisoned);
+	return_page(test, page);
+	for (i = 0; i < NR_PAGES; i++)
+		KUNIT_ASSERT_NE(test, take_page(test), -1);
+	return_all(test);
+	for (i = 0; i < NR_BLOCKS; i++)
+		KUNIT_ASSERT_NE(test, take_block(test), -1);
+	return_all(test);
+}
+
 static struct kunit_case devmem_cases[] = {
 	KUNIT_CASE(new_memory_is_empty),
 	KUNIT_CASE(page_is_taken_and_returned),
@@ -685,6 +705,7 @@ static struct kunit_case devmem_cases[] = {
 	KUNIT_CASE(putback_finds_the_right_list),
 	KUNIT_CASE(young_memory_stays),
 	KUNIT_CASE(refault_is_told_once),
+	KUNIT_CASE(placeholder_forgets_the_error),
 	{}
 };
 

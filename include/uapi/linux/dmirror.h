@@ -17,8 +17,8 @@
  * Addresses and lengths are in bytes. A structure starts with its own size,
  * so that it can grow: bytes that an older program does not have read as zero,
  * and bytes that an older driver does not know must be zero. Fields called
- * ``reserved`` must be zero, as must fields marked "out" not be relied upon
- * before the call: the driver overwrites them. Outputs are written back
+ * ``reserved`` must be zero. What fields marked "out" hold before the call does
+ * not matter: the driver overwrites them. Outputs are written back
  * whether the call succeeds or fails, unless it fails with -ENOTTY, -E2BIG,
  * -EXDEV, -ESRCH, because the size is too small, or because the structure itself
  * cannot be read or written.
@@ -32,7 +32,7 @@
  * -EINVAL     The size is smaller than the first version of the structure, a
  *             reserved field or an unknown flag is set, a value is out of its
  *             range, an address is not aligned as the field asks, the length
- *             is zero.
+ *             is zero, the ranges of a copy overlap.
  * -E2BIG      The structure has fields set that this driver does not know, or is
  *             larger than a page.
  * -EOVERFLOW  Address plus length does not fit, or is above the address space.
@@ -48,8 +48,9 @@
  * -ENOSPC     Device memory is full; what did not fit stayed where it was. Of
  *             advice: the file has too many ranges.
  * -ENOMEM     The system has no memory; what did not fit stayed on the device.
- * -EIO        The device's copy engine failed; the pages stayed where they
- *             were, with their contents.
+ * -EIO        Some pages could not be copied, and stayed where they were: the
+ *             device's copy engine failed, and they have their contents; or a
+ *             memory error had hit them.
  * -ENODEV     The device is unplugged, or was since the file was opened: it will
  *             not work again, a new one may. What the call had done before is
  *             in its outputs; if it had not begun, they are as they were given.
@@ -64,11 +65,12 @@
  * -EBUSY      DMIRROR_IOC_SUBMIT: the file has too many jobs. DMIRROR_IOC_ADVISE:
  *             somebody holds part of the memory.
  * -EBADF      DMIRROR_IOC_SUBMIT: the descriptor is not of an eventfd.
- * -ENOENT     DMIRROR_IOC_WAIT: there is no such job, or it was waited for before.
+ * -ENOENT     DMIRROR_IOC_WAIT: there is no such job, or it was waited for before,
+ *             or is just now.
  * -EAGAIN     DMIRROR_IOC_WAIT: the job is not complete, and the program did not
  *             want to wait.
  * -ECANCELED  No ioctl answers this: struct dmirror_wait says so of a job that was
- *             under way when the file was closed or the device unplugged.
+ *             under way when the device was unplugged.
  * -EINTR      A fatal signal is pending. DMIRROR_IOC_WAIT and opening a node
  *             answer so for any signal, unless that restarts system calls.
  * =========== ===============================================================
@@ -185,19 +187,19 @@ enum dmirror_target {
  *	their contents were dropped
  * @no_memory: out, bytes that stayed because the target had no memory
  * @busy: out, bytes that stayed because somebody holds, moves or changes them
- *	just now: pinned, locked, swapped out, had exclusively (which this file's
- *	device gives up for memory that it is to get); on Linux 6.12 and older also
- *	transparent huge pages that are mapped page by page
- * @unsupported: out, bytes of mappings that are never migrated, in whichever
- *	direction: shared or file-backed, hugetlb, device mappings; to the
- *	device also memory that KSM may merge, and what a mapping that
- *	userfaultfd write-protects has not been written to yet
+ *	just now: pinned, locked, swapped out, guarded, had exclusively by another
+ *	file (this file's device gives it up first, for memory that it is to get); on
+ *	Linux 6.12 and older also transparent huge pages that are mapped page by page
+ * @unsupported: out, bytes that never migrate: shared mappings, hugetlb, device
+ *	mappings; to the device also pages of files, memory that KSM may merge, and
+ *	what has not been written to yet of a mapping that userfaultfd
+ *	write-protects
  * @failed: out, bytes that stayed because the device could not copy them, or a memory
  *	error has hit them
  * @fault_addr: out, the address that -EFAULT is about
  *
  * The six counts add up to what was looked at: @length if the call succeeds.
- * The contents of memory are the same whatever happens. The call goes on when
+ * Contents never change, but by a memory error. The call goes on when
  * part of the range cannot move and, at the end of the range, answers -ENOSPC
  * or -ENOMEM if @no_memory is not zero, or else -EIO if @failed is not.
  */
@@ -298,9 +300,9 @@ enum dmirror_atomic_op {
  * @DMIRROR_ATOMIC_LOCAL: on its own memory
  * @DMIRROR_ATOMIC_EXCLUSIVE: on system memory, by device-exclusive access
  * @DMIRROR_ATOMIC_BUS: on system memory that cannot be had exclusively, by an
- *	atomic operation over the bus: memory that is not anonymous, coherent
- *	memory of another device and, before Linux 6.15, transparent huge pages
- *	that are mapped page by page
+ *	atomic operation over the bus: memory that is not anonymous, that
+ *	somebody holds, coherent memory of another device and, before Linux 6.15,
+ *	transparent huge pages that are mapped page by page
  */
 enum dmirror_atomic_flag {
 	DMIRROR_ATOMIC_LOCAL		= 1 << 0,
@@ -465,8 +467,8 @@ enum dmirror_wait_flag {
  * @flags: bits of enum dmirror_wait_flag
  * @job: the number of the job
  * @error: out, 0 or the error, as a positive number, with which the ioctl that
- *	does the same at once would have ended; ECANCELED if the file was
- *	closed or the device was unplugged
+ *	does the same at once would have ended; ECANCELED if the device was
+ *	unplugged
  * @faults: out, how many times memory of the job had to be faulted in
  * @done: out, bytes filled, copied or moved
  * @stayed: out, of a migration, bytes that did not move and were not at the
@@ -498,8 +500,9 @@ struct dmirror_wait {
  *	What was dropped reads as zeroes from now on
  * @DMIRROR_ADVICE_READ_MOSTLY: it is going to read them, by the CPU and devices:
  *	-EOPNOTSUPP, since mm has no way to keep a second copy of a page
- * @DMIRROR_ADVICE_PREFER_DEVICE: when the device faults on it, it is to come to the
- *	device, with what is around it, up to a huge page
+ * @DMIRROR_ADVICE_PREFER_DEVICE: when a job or an ioctl for access, but for
+ *	DMIRROR_IOC_ATOMIC, faults on it, it is to come to the device, with the
+ *	window around it: device_fault_window, or else a huge page
  * @DMIRROR_ADVICE_PREFER_SYSTEM: the device is to use it where it is
  * @DMIRROR_ADVICE_PREFER_NONE: what the module's parameter device_fault_window says
  *	is right again
@@ -517,9 +520,9 @@ struct dmirror_wait {
  * and each access sees either all of it or an error.
  *
  * That advice is on memory, not on addresses. It lasts until the memory is unmapped,
- * or moves: to system memory, because the CPU touches it, or to another device. So
- * there is nothing to say about memory that is not on the device now; it is as if
- * it were needed. Whoever touches what is in use has it retained.
+ * or moves: to system memory, as when the CPU touches private memory, or to another
+ * device. So there is nothing to say about memory that is not on the device now; it
+ * is as if it were needed.
  *
  * Processes share the memory that fork has not yet copied, and with it its state.
  * What may be shared cannot be said to be not needed. What was said before the fork
@@ -550,8 +553,8 @@ enum dmirror_advice {
  * @shared: out, bytes that another process may have too, and that therefore are
  *	needed as before
  * @busy: out, bytes that could not be had, because somebody holds them or, of what is
- *	needed, because another device has them, coherent or dropped: to a file of that
- *	device it can be said
+ *	needed, because another device has them, coherent or dropped: say it to a file
+ *	of that device
  * @untouched: out, bytes that are neither on the device nor on one that is on an
  *	interconnect with it
  * @fault_addr: out, the address that -EFAULT is about
