@@ -286,6 +286,36 @@ TEST_F(advice, dropped_among_others)
 	EXPECT_TRUE(dm_zero(at, self->page));
 }
 
+#define BULK_ROUNDS	1000
+
+/*
+ * Pages of the system are allocated together, for what is to come back. For what then
+ * does not, since it was dropped, they are given back.
+ */
+TEST_F_TIMEOUT(advice, no_page_for_what_was_dropped, 120)
+{
+	size_t live = 8 * self->page;
+	struct dmirror_migrate m;
+	unsigned int i;
+	long before;
+
+	if (variant->backing.thp)
+		return;
+	ASSERT_EQ(0, drop(self, self->mem + live, self->len - live));
+	dm_settle();
+	before = dm_file_value("/proc/meminfo", "MemFree");
+	for (i = 0; i < BULK_ROUNDS; i++) {
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, live));
+		ASSERT_EQ(0, dm_migrate(self->fd, self->mem, self->len,
+					DMIRROR_TARGET_SYSTEM, &m));
+	}
+	dm_settle();
+	/* In KiB: 8 pages each time would be as much again as what is allowed. */
+	EXPECT_GT(BULK_ROUNDS * 16, before -
+		  dm_file_value("/proc/meminfo", "MemFree"));
+	EXPECT_EQ(0, dm_bad(self->mem, live, SEED));
+}
+
 /*
  * Memory that somebody holds cannot be said to be not needed. Twice: of a device's
  * pages mm takes the first reference that it does not know for the device's own.

@@ -772,6 +772,62 @@ TEST_F(abi, snapshot)
 	free(pages);
 }
 
+/* What was not written to the array does not count. */
+TEST_F(abi, snapshot_written_in_part)
+{
+	size_t page = self->dm.page, half = DM_HUGE / page;
+	char *mem = dm_map(&self->dm, 2 * DM_HUGE);
+	char *array = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct dmirror_snapshot s = {
+		.size = sizeof(s),
+		.addr = (uintptr_t)mem,
+		.length = 2 * DM_HUGE,
+		.pages = (uintptr_t)array + page -
+			 half * sizeof(struct dmirror_page),
+		.done = ~0ULL,
+	};
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_NE(MAP_FAILED, array);
+	ASSERT_EQ(0, mprotect(array + page, page, PROT_NONE));
+	EXPECT_EQ(-EFAULT, dm_call(self->dm.fd, DMIRROR_IOC_SNAPSHOT, &s));
+	EXPECT_EQ(half, s.done);
+	s.pages = (uintptr_t)array + page;
+	EXPECT_EQ(-EFAULT, dm_call(self->dm.fd, DMIRROR_IOC_SNAPSHOT, &s));
+	EXPECT_EQ(0, s.done);
+	munmap(array, 2 * page);
+	munmap(mem, 2 * DM_HUGE);
+}
+
+/* What fdinfo says of the device and of the mirror is so. */
+TEST_F(abi, fdinfo)
+{
+	bool private = variant->backing.memory_type == DMIRROR_MEMORY_PRIVATE;
+	char path[64], type[16] = "", line[128];
+	struct dmirror_query q;
+	__u64 value;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", self->dm.fd);
+	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, self->dm.len));
+	ASSERT_EQ(0, dm_query(self->dm.fd, &q));
+	EXPECT_LE(self->dm.len, q.memory_used);
+	EXPECT_EQ(self->dm.device, dm_file_value(path, "dmirror-device"));
+	EXPECT_EQ(q.memory_size, dm_file_value(path, "dmirror-memory-size"));
+	EXPECT_EQ(q.memory_used, dm_file_value(path, "dmirror-memory-used"));
+	EXPECT_EQ(0, dm_file_value(path, "dmirror-faults"));
+	ASSERT_EQ(0, dm_read64(self->dm.fd, self->mem, &value));
+	EXPECT_EQ(1, dm_file_value(path, "dmirror-faults"));
+
+	f = fopen(path, "r");
+	ASSERT_NE(NULL, f);
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "dmirror-memory-type: %15s", type);
+	fclose(f);
+	EXPECT_STREQ(private ? "private" : "coherent", type);
+}
+
 TEST_F(abi, snapshot_nothing)
 {
 	size_t page = self->dm.page;
@@ -1097,6 +1153,36 @@ TEST_F(err, outputs_on_errors)
 	m.busy = ~0ULL;
 	EXPECT_EQ(0, dm_call(self->dm.fd, DMIRROR_IOC_MIGRATE, &m));
 	EXPECT_EQ(self->dm.page, dm_migrate_sum(&m));
+}
+
+/* Where there was no fault, its address is none. */
+TEST_F(err, no_fault_no_address)
+{
+	struct dmirror_atomic a = {
+		.size = sizeof(a),
+		.op = DMIRROR_ATOMIC_ADD,
+		.addr = (uintptr_t)self->mem,
+		.width = 8,
+		.fault_addr = ~0ULL,
+	};
+	struct dmirror_copy c = {
+		.size = sizeof(c),
+		.dst = (uintptr_t)self->mem + self->dm.page,
+		.src = (uintptr_t)self->mem,
+		.length = 64,
+		.fault_addr = ~0ULL,
+	};
+	struct dmirror_wait w = { .size = sizeof(w), .fault_addr = ~0ULL };
+
+	EXPECT_EQ(0, dm_call(self->dm.fd, DMIRROR_IOC_ATOMIC, &a));
+	EXPECT_EQ(0, a.fault_addr);
+	EXPECT_EQ(0, dm_call(self->dm.fd, DMIRROR_IOC_COPY, &c));
+	EXPECT_EQ(0, c.fault_addr);
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem, 64, 1,
+			       -1, &w.job));
+	EXPECT_EQ(0, dm_call(self->dm.fd, DMIRROR_IOC_WAIT, &w));
+	EXPECT_EQ(0, w.error);
+	EXPECT_EQ(0, w.fault_addr);
 }
 
 /* A structure that can be read but not written: its outputs are lost. */

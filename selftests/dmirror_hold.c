@@ -20,6 +20,8 @@
  *	dmirror_hold window NODE
  *		prints how many KiB come back when a CPU touches one page of
  *		small ones
+ *	dmirror_hold nodrop NODE
+ *		looks at what a device without placeholders does
  */
 #include "dmirror_test.h"
 #include "dmirror_advice.h"
@@ -247,6 +249,39 @@ static int print_window(const char *node)
 	return dm_bad(mem, 3 * DM_HUGE, SEED) != 0;
 }
 
+/* Nothing can be dropped, and the rest is as ever, a memory error too. */
+static int without_placeholders(const char *node)
+{
+	size_t page = dm_page_size(), len = 16 * page;
+	struct dmirror_advise a;
+	struct dmirror_query q;
+	int fd, ret;
+	char *mem = open_and_map(node, len, &fd);
+
+	if (!mem)
+		return 1;
+	dm_fill(mem, len, SEED);
+	ret = dm_query(fd, &q) ?: dm_to_device(fd, mem, len);
+	if (ret)
+		return fail("to device", ret);
+	if (q.capabilities & DMIRROR_CAP_PURGE)
+		return fail("says that it can drop memory", 0);
+	ret = dm_advise(fd, mem, len, DMIRROR_ADVICE_DONTNEED, &a);
+	if (ret != -EOPNOTSUPP)
+		return fail("not needed, wanted EOPNOTSUPP", ret);
+	ret = dm_advise(fd, mem, len, DMIRROR_ADVICE_WILLNEED, &a);
+	if (ret || a.applied != len || !a.retained)
+		return fail("needed", ret);
+	ret = dm_trap_init() ?:
+	      dm_file_write(dm_debugfs_path(q.device, "poison"), "0");
+	if (ret)
+		return fail("poison", ret);
+	if (dm_count_code(mem, len, BUS_MCEERR_AR) != 1)
+		return fail("pages with an error, wanted 1", 0);
+	/* The first page of an empty device was that of the memory. */
+	return dm_bad_from(mem + page, len - page, SEED, 1) != 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc >= 4 && !strcmp(argv[1], "keep"))
@@ -263,7 +298,9 @@ int main(int argc, char **argv)
 		return print_window(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "copy"))
 		return copy_between(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "nodrop"))
+		return without_placeholders(argv[2]);
 	fprintf(stderr,
-		"usage: dmirror_hold keep NODE FIFO [file] | drop NODE FIFO | full NODE | size NODE | engines NODE NUMBER | window NODE | copy NODE\n");
+		"usage: dmirror_hold keep NODE FIFO [file] | drop NODE FIFO | full NODE | size NODE | engines NODE NUMBER | window NODE | copy NODE | nodrop NODE\n");
 	return 2;
 }

@@ -120,7 +120,7 @@ TEST_F(engines, counts)
 }
 
 /* Every copy fails: no page moves, and all are reported. */
-TEST_F(engines, every_copy_fails)
+TEST_F(engines, rule11_failed_copy_is_no_migration)
 {
 	const char *why = dm_fail_start(1);
 	struct dmirror_query q, before;

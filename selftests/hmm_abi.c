@@ -9,6 +9,7 @@
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
 #include "dmirror_inject.h"
+#include "dmirror_load.h"
 
 #define SEED	0x4a44
 
@@ -799,6 +800,39 @@ TEST_F(hmm, opener_has_exited)
 	dm_poke(word, 1);
 	dm_await(word, 2);
 	EXPECT_EQ(2, dm_peek(word));
+}
+
+#define VAST_PAGES	0x100000000UL
+
+/* A child looks for exclusive pages in sixteen terabytes of nothing. */
+static pid_t look_at_vast(const struct dm *dm)
+{
+	pid_t pid = fork();
+	int fd, ret;
+
+	if (pid)
+		return pid;
+	fd = hmm_open(dm->device);
+	DM_CHECK(fd >= 0);
+	ret = hmm_call(fd, HMM_CHECK_EXCLUSIVE, NULL, NULL, VAST_PAGES, NULL);
+	_exit(ret == -ENODEV ? 19 : 1);
+}
+
+/* That ends when it is killed, or the device is unplugged. */
+TEST_F_TIMEOUT(hmm, check_exclusive_ends, 180)
+{
+	pid_t pid = look_at_vast(&self->dm);
+
+	dm_msleep(200);
+	kill(pid, SIGKILL);
+	EXPECT_EQ(-SIGKILL, dm_wait_for(pid, 60));
+
+	pid = look_at_vast(&self->dm);
+	dm_msleep(200);
+	EXPECT_EQ(0, dm_unplug(self->dm.device));
+	EXPECT_EQ(19, dm_wait_for(pid, 60));
+	kill(pid, SIGKILL);
+	EXPECT_EQ(0, dm_plug(self->dm.device));
 }
 
 /* A mapping of the file is plain memory, one page of zeros after the other. */

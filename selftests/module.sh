@@ -111,6 +111,24 @@ reload_often() {
 	done
 }
 
+# Copies that are made to fail do not keep the driver from evicting what programs have left.
+unload_with_failing_copies() {
+	[ -e /sys/kernel/debug/dmirror/fail_copy ] || return 5
+	unload && load || return 1
+	start_holding keep /dev/dmirror0 || return 1
+	for setting in verbose=0 interval=1 times=-1 probability=100; do
+		echo "${setting#*=}" >"/sys/kernel/debug/dmirror/fail_copy/${setting%=*}"
+	done
+	rmmod dmirror 2>"$TMP/rmmod" &
+	tries=0
+	while loaded; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 600 ] || return 1
+		sleep 0.1
+	done
+	stop_holding
+}
+
 with_parameters() {
 	COHERENT= ; unload
 	load private_devices=3 private_size=16 || return 1
@@ -120,6 +138,32 @@ with_parameters() {
 	unload
 	load private_devices=1 private_size=2 || return 1
 	[ ! -e /dev/dmirror1 ] && [ "$("$HOLD" size /dev/dmirror0)" = 2 ]
+}
+
+# As many devices as there can be
+with_all_devices() {
+	[ "$COHERENT" ] || return 4
+	unload
+	load private_devices=16 private_size=2 placeholder_size=2 || return 1
+	[ -e /dev/dmirror17 ] && [ ! -e /dev/dmirror18 ] || return 1
+	for device in 0:2 15:2 16:64 17:64; do
+		[ "$("$HOLD" size "/dev/dmirror${device%:*}")" = "${device#*:}" ] ||
+			return 1
+	done
+}
+
+only_coherent() {
+	[ "$COHERENT" ] || return 4
+	unload
+	load private_devices=0 || return 1
+	[ -e /dev/dmirror1 ] && [ ! -e /dev/dmirror2 ] || return 1
+	[ "$("$HOLD" size /dev/dmirror1)" = 64 ]
+}
+
+without_placeholders() {
+	COHERENT= ; unload
+	load placeholder_size=0 || return 1
+	"$HOLD" nodrop /dev/dmirror0
 }
 
 without_hmm_abi() {
@@ -200,6 +244,7 @@ check() {
 	case $? in
 	0) ktap_test_pass "$name" ;;
 	4) ktap_test_skip "$name: no coherent device: spm_addr_dev0 and spm_addr_dev1 missing" ;;
+	5) ktap_test_skip "$name: no copies fail: CONFIG_FAULT_INJECTION_DEBUG_FS" ;;
 	*)
 		loaded && grep '^dmirror ' /proc/modules | sed 's/^/# /'
 		ktap_test_fail "$name"
@@ -221,15 +266,19 @@ SPM0=$(value_of spm_addr_dev0)
 SPM1=$(value_of spm_addr_dev1)
 : "${SPM0:=0x40000000}" "${SPM1:=0x50000000}"
 
-ktap_set_plan 38
+ktap_set_plan 44
 check unload_with_memory.private unload_with_memory keep /dev/dmirror0
 check unload_with_memory.coherent unload_with_memory keep /dev/dmirror2
 check unload_with_dropped.private unload_with_memory drop /dev/dmirror0
 check unload_with_dropped.coherent unload_with_memory drop /dev/dmirror2
+check unload_with_failing_copies unload_with_failing_copies
 check unload_with_file unload_with_file
 check unload_leaves_nothing unload_leaves_nothing
 check reload_often reload_often
 check with_parameters with_parameters
+check with_all_devices with_all_devices
+check only_coherent only_coherent
+check without_placeholders without_placeholders
 check without_hmm_abi without_hmm_abi
 check full_device full_device
 check with_engines.1 with_engines 1
@@ -239,6 +288,8 @@ check with_window.2048 with_window 2048
 check rule16_copy_between_two rule16_copy_between_two
 check refused.no_engines refused copy_engines copy_engines=0
 check refused.too_many_engines refused copy_engines copy_engines=9
+check refused.small_window refused cpu_fault_window cpu_fault_window=2
+check refused.small_device_window refused device_fault_window device_fault_window=1
 check refused.odd_window refused cpu_fault_window cpu_fault_window=12
 check refused.large_window refused cpu_fault_window cpu_fault_window=4096
 check refused.odd_device_window refused device_fault_window device_fault_window=12

@@ -291,6 +291,20 @@ TEST_F(peers, atomics)
 	EXPECT_EQ(20, dm_peek(self->mem));
 }
 
+/* What the other has is not local, though the device may reach it. */
+TEST_F(peers, atomic_on_the_other)
+{
+	struct dmirror_atomic a;
+
+	ASSERT_EQ(0, dm_to_device(self->fds[0], self->mem, self->len));
+	ASSERT_EQ(0, dm_write64(self->fds[1], self->mem, 40));
+	ASSERT_EQ(0, dm_atomic(self->fds[1], DMIRROR_ATOMIC_ADD, self->mem, 8,
+			       2, 0, &a));
+	EXPECT_EQ(40, a.result);
+	EXPECT_NE(DMIRROR_ATOMIC_LOCAL, a.flags);
+	EXPECT_EQ(42, dm_peek(self->mem));
+}
+
 /* Of the other's memory a device can say on an interconnect that it is not needed. */
 TEST_F(peers, advice)
 {

@@ -386,6 +386,36 @@ TEST_F(poison, held_until_the_device_goes)
 	EXPECT_EQ(0, bad_neighbours(self));
 }
 
+/* A placeholder that stood for an error stands for other memory afterwards. */
+TEST_F(poison, placeholder_used_again)
+{
+	struct dmirror_advise a;
+	unsigned int i;
+	char *mem;
+
+	ASSERT_EQ(0, poison(self, self->hit));
+	ASSERT_EQ(0, munmap(self->mem, self->len));
+	/* In small pages, and as a large folio where there is one. */
+	for (i = 0; i < 2; i++) {
+		mem = dm_map_flags(DM_HUGE, i ? MADV_HUGEPAGE : MADV_NOHUGEPAGE,
+				   PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS);
+		ASSERT_NE(NULL, mem);
+		dm_fill(mem, DM_HUGE, SEED);
+		ASSERT_EQ(0, dm_to_device(self->fd, mem, DM_HUGE));
+		ASSERT_EQ(0, dm_dontneed(self->fd, mem, DM_HUGE));
+		ASSERT_EQ(0, dm_evict(self->device, DM_HUGE));
+		EXPECT_EQ(DM_HUGE, dm_counter(self->device, "placeholders"));
+		EXPECT_TRUE(dm_all(self->fd, mem, DM_HUGE,
+				   DMIRROR_PLACE_DROPPED));
+		ASSERT_EQ(0, dm_advise(self->fd, mem, DM_HUGE,
+				       DMIRROR_ADVICE_WILLNEED, &a));
+		EXPECT_EQ(DM_HUGE, a.dropped);
+		EXPECT_TRUE(dm_zero(mem, DM_HUGE));
+		munmap(mem, DM_HUGE);
+	}
+}
+
 /*
  * mm is told of the error, by its physical address, and tells the driver. Not on
  * 6.1, which counts it among its own: see madvise.c.

@@ -160,7 +160,7 @@ static int oversubscribe_together(const struct dm *dm, __u64 *words, size_t len,
 }
 
 /* By two processes at once, and every byte stays what it has to be. */
-TEST_F_TIMEOUT(pressure, two_processes, 300)
+TEST_F_TIMEOUT(pressure, rule09_memory_is_bounded, 300)
 {
 	long long evicted = dm_counter(self->device, "evicted");
 	bool left[2] = { true, true };

@@ -2,7 +2,24 @@
 /*
  * The rules that the driver is built on, each with a test that is named after
  * it and fails, or makes a debugging kernel complain, where the rule is broken.
- * Documentation: drivers/dmirror/dmirror.rst.
+ * drivers/dmirror/dmirror.rst says why.
+ *
+ *	 1	every invalidation sets the sequence
+ *	 2	a migration maps nothing on the device
+ *	 3	what the device maps is dropped before it is copied
+ *	 4	the device's page table speaks device addresses
+ *	 5	private pages of the device's own keep their rights
+ *	 6	a mirror skips no invalidation because of who caused it
+ *	 7	there is one abort path
+ *	 8	memory does not point back to a mirror
+ *	 9	memory is bounded			pressure.c
+ *	10	eviction ends				unplug.c
+ *	11	a failed copy is no migration		engines.c
+ *	12	partial success is reported
+ *	13	holds are bounded
+ *	14	nothing overflows
+ *	15	a file belongs to an mm
+ *	16	everybody gets on			jobs.c, peers.c, module.sh
  */
 #include <setjmp.h>
 #include <signal.h>
