@@ -13,7 +13,7 @@
 #include <linux/hmm.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
-#include <linux/sched/signal.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "dmirror.h"
@@ -152,7 +152,7 @@ static struct dmirror_device *device_of(unsigned long hmm_pfn)
 }
 
 /* Whether a page is, or just was, where a visit of this device may find it. */
-static bool is_local(const struct advice *a, unsigned long i)
+static bool may_be_found(const struct advice *a, unsigned long i)
 {
 	struct dmirror_device *dev = device_of(a->pfns[i]);
 
@@ -179,13 +179,13 @@ static bool is_missing(const struct advice *a, unsigned long i)
  * Whether another device has a page that does not come in: its contents were dropped
  * there, or are lost. To the owner mm shows it as it is.
  */
-static bool is_elsewhere(const struct advice *a, unsigned long i)
+static bool other_device_has(const struct advice *a, unsigned long i)
 {
 	struct dmirror_svm *svm = a->svm;
-	unsigned int index;
+	struct dmirror_device *dev;
+	unsigned int nr;
 
-	for (index = 0; index < dmirror_device_count(); index++) {
-		struct dmirror_device *dev = dmirror_device_get(index);
+	for (nr = 0; (dev = dmirror_device_nr(nr)); nr++) {
 		unsigned long pfn;
 
 		if (dev->owner != svm->dev->owner &&
@@ -204,7 +204,7 @@ static bool look(struct advice *a, unsigned long *first, unsigned long *last)
 	unsigned long i;
 
 	for_each_clear_bit(i, a->done, a->npages) {
-		if (is_local(a, i) || is_missing(a, i)) {
+		if (may_be_found(a, i) || is_missing(a, i)) {
 			if (!found)
 				*first = i;
 			*last = i;
@@ -227,7 +227,7 @@ static int bring_in(struct advice *a)
 			continue;
 		ret = dmirror_find_page(a->svm, a->start + i * PAGE_SIZE);
 		if (ret == -EFAULT)
-			settle(a, i, 1, is_elsewhere(a, i) ?
+			settle(a, i, 1, other_device_has(a, i) ?
 			       &a->stats->busy : &a->stats->untouched);
 		else if (ret && !dmirror_is_address_error(ret))
 			return ret;

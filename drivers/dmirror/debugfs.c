@@ -71,7 +71,7 @@ static int counters_show(struct seq_file *m, void *unused)
 
 	seq_printf(m, "memory_size %llu\n", dev->hw.size);
 	seq_printf(m, "memory_used %llu\n",
-		   PFN_PHYS((u64)READ_ONCE(dev->devmem.used)));
+		   PFN_PHYS(READ_ONCE(dev->devmem.used)));
 	show(m, "to_device", &counters->to_device);
 	show(m, "to_system", &counters->to_system);
 	show(m, "evicted", &counters->evicted);
@@ -86,15 +86,15 @@ static int counters_show(struct seq_file *m, void *unused)
 	show(m, "copy_errors", &counters->copy_errors);
 	show(m, "full", &counters->full);
 	seq_printf(m, "purgeable %llu\n",
-		   PFN_PHYS((u64)READ_ONCE(dev->devmem.purgeable)));
+		   PFN_PHYS(READ_ONCE(dev->devmem.purgeable)));
 	seq_printf(m, "placeholders %llu\n",
-		   PFN_PHYS((u64)READ_ONCE(dev->placeholders.used)));
+		   PFN_PHYS(READ_ONCE(dev->placeholders.used)));
 	show(m, "purged", &counters->purged);
 	show(m, "unpurged", &counters->unpurged);
 	seq_printf(m, "poisoned %llu\n",
-		   PFN_PHYS((u64)READ_ONCE(dev->devmem.poisoned)));
+		   PFN_PHYS(READ_ONCE(dev->devmem.poisoned)));
 	seq_printf(m, "withheld %llu\n",
-		   PFN_PHYS((u64)READ_ONCE(dev->devmem.withheld)));
+		   PFN_PHYS(READ_ONCE(dev->devmem.withheld)));
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(counters);
@@ -183,7 +183,7 @@ static int poison_set(void *data, u64 value)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(poison_fops, NULL, poison_set, "%llu\n");
 
-static void add_device(struct dmirror_device *dev)
+static void add_device_dir(struct dmirror_device *dev)
 {
 	struct dentry *dir = debugfs_create_dir(dev->name, root);
 
@@ -202,12 +202,13 @@ static void add_device(struct dmirror_device *dev)
  */
 void dmirror_debugfs_init(void)
 {
-	unsigned int i;
+	struct dmirror_device *dev;
+	unsigned int nr;
 
 	root = debugfs_create_dir("dmirror", NULL);
 	add_fault_injection();
-	for (i = 0; i < dmirror_device_count(); i++)
-		add_device(dmirror_device_get(i));
+	for (nr = 0; (dev = dmirror_device_nr(nr)); nr++)
+		add_device_dir(dev);
 }
 
 /**

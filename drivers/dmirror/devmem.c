@@ -11,22 +11,21 @@
  * unused, and a large folio can be split without asking the driver.
  */
 #include <linux/bitmap.h>
+#include <linux/export.h>
 #include <linux/ioport.h>
 #include <linux/jiffies.h>
 #include <linux/lockdep.h>
 #include <linux/memremap.h>
-#include <linux/migrate.h>
 #include <linux/mm.h>
-#include <linux/numa.h>
-#include <linux/pagemap.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/topology.h>
 #include <linux/vmstat.h>
 #include <kunit/visibility.h>
 
 #include "dmirror.h"
 
-/* The first of a device that has none: no pfn is as high. */
+/* first_pfn of a device without memory: higher than any pfn. */
 #define NO_PFN	ULONG_MAX
 
 /* The list that a block is on by how many of its pages can be given out. */
@@ -239,6 +238,12 @@ static void forget_flags(struct folio *folio)
 		folio_clear_workingset(folio);
 }
 
+/* A page of a pagemap of this driver. */
+static struct dmirror_devmem *page_devmem(const struct page *page)
+{
+	return container_of(page_pgmap(page), struct dmirror_devmem, pagemap);
+}
+
 /*
  * The last reference is gone. Runs in atomic context, under a page table lock
  * when the program unmaps the page.
@@ -246,8 +251,7 @@ static void forget_flags(struct folio *folio)
 static void dmirror_devmem_folio_free(struct folio *folio)
 {
 	struct page *page = folio_page(folio, 0);
-	struct dmirror_devmem *devmem =
-		container_of(page_pgmap(page), struct dmirror_devmem, pagemap);
+	struct dmirror_devmem *devmem = page_devmem(page);
 
 	forget_flags(folio);
 	dmirror_pages_return(devmem, page_to_pfn(page) - devmem->first_pfn,
@@ -255,9 +259,8 @@ static void dmirror_devmem_folio_free(struct folio *folio)
 }
 
 /*
- * mm was told of a memory error. Left to itself it takes a coherent page of a program
- * for one of a file, where file systems can be mapped directly, and stops. A range can
- * be larger than the memory in it.
+ * mm reports a memory error. Without this a kernel with FS_DAX takes a coherent page
+ * for one of a DAX file, and stops. The range can be larger than the memory in it.
  */
 static int dmirror_devmem_failure(struct dev_pagemap *pagemap,
 				  unsigned long pfn, unsigned long nr,
@@ -272,7 +275,7 @@ static int dmirror_devmem_failure(struct dev_pagemap *pagemap,
 	if (devmem->no_memory)
 		return -ENXIO;
 	for (pfn -= devmem->first_pfn; nr; pfn++, nr--) {
-		error = dmirror_poison(dev, PFN_PHYS((u64)pfn));
+		error = dmirror_poison(dev, PFN_PHYS(pfn));
 		ret = ret ?: error;
 	}
 	return ret == -EINVAL ? -ENXIO : ret;
@@ -283,12 +286,6 @@ static const struct dev_pagemap_ops dmirror_pagemap_ops = {
 	.migrate_to_ram	= dmirror_migrate_to_ram,
 	.memory_failure	= dmirror_devmem_failure,
 };
-
-/* A page of a pagemap of this driver. */
-static struct dmirror_devmem *page_devmem(const struct page *page)
-{
-	return container_of(page_pgmap(page), struct dmirror_devmem, pagemap);
-}
 
 /**
  * dmirror_zone_device() - dmirror_page_device() of a ZONE_DEVICE page
@@ -333,11 +330,10 @@ static bool has_pfn(const struct dmirror_devmem *devmem, unsigned long pfn)
  */
 struct dmirror_device *dmirror_pfn_device(unsigned long pfn)
 {
-	unsigned int i;
+	struct dmirror_device *dev;
+	unsigned int nr;
 
-	for (i = 0; i < dmirror_device_count(); i++) {
-		struct dmirror_device *dev = dmirror_device_get(i);
-
+	for (nr = 0; (dev = dmirror_device_nr(nr)); nr++) {
 		if (has_pfn(&dev->devmem, pfn) ||
 		    has_pfn(&dev->placeholders, pfn))
 			return dev;
@@ -379,14 +375,14 @@ static int check_contents(const struct dmirror_devmem *devmem,
 
 /**
  * dmirror_page_is_placeholder() - does a page stand for contents that are gone?
- * @page: a page for which dmirror_page_device() names a device
+ * @page: any page
  *
  * Context: as for dmirror_page_device().
  * Return: true if so.
  */
 bool dmirror_page_is_placeholder(const struct page *page)
 {
-	return page_devmem(page)->no_memory;
+	return dmirror_page_device(page) && page_devmem(page)->no_memory;
 }
 
 /**
@@ -493,12 +489,12 @@ int dmirror_pfn_check(unsigned long pfn)
 u64 dmirror_bus_addr(const struct dmirror_device *dev, const struct page *page)
 {
 	struct dmirror_device *owner = dmirror_page_device(page);
-	u64 addr = PFN_PHYS((u64)page_to_pfn(page));
+	u64 addr = PFN_PHYS(page_to_pfn(page));
 
 	if (!owner || (owner != dev && owner->type == DMIRROR_MEMORY_COHERENT))
 		return addr | DMIRROR_HW_SYSTEM;
 
-	addr -= PFN_PHYS((u64)owner->devmem.first_pfn);
+	addr -= PFN_PHYS(owner->devmem.first_pfn);
 	if (owner == dev)
 		return addr;
 	return addr | DMIRROR_HW_PEER |
@@ -518,7 +514,7 @@ static long run_next(struct dmirror_device *dev, struct dmirror_run *run,
 			return page;
 		*run = (struct dmirror_run) { .next = page, .nr = want };
 		/* It is all in one block, and that populates a block. */
-		if (dmirror_hw_populate(&dev->hw, PFN_PHYS((u64)page))) {
+		if (dmirror_hw_populate(&dev->hw, PFN_PHYS(page))) {
 			dmirror_devmem_put_run(dev, run);
 			return -1;
 		}
@@ -532,7 +528,7 @@ static long take_block(struct dmirror_device *dev)
 	unsigned int nr;
 	long page = dmirror_pages_take(&dev->devmem, DMIRROR_BLOCK_ORDER, &nr);
 
-	if (page >= 0 && dmirror_hw_populate(&dev->hw, PFN_PHYS((u64)page))) {
+	if (page >= 0 && dmirror_hw_populate(&dev->hw, PFN_PHYS(page))) {
 		dmirror_pages_return(&dev->devmem, page, DMIRROR_BLOCK_ORDER);
 		return -1;
 	}
@@ -927,6 +923,8 @@ VISIBLE_IF_KUNIT void dmirror_blocks_free(struct dmirror_devmem *devmem)
 {
 	kvfree(devmem->blocks);
 	kvfree(devmem->evicted);
+	devmem->blocks = NULL;
+	devmem->evicted = NULL;
 }
 EXPORT_SYMBOL_IF_KUNIT(dmirror_blocks_free);
 
@@ -1016,7 +1014,7 @@ static void placeholders_fini(struct dmirror_device *dev)
 }
 
 /**
- * dmirror_devmem_init() - give a device its memory
+ * dmirror_devmem_init() - give a device its memory and start its engines
  * @dev: the device; its id, type, name, the start and the size of its memory
  *	are set
  *
@@ -1070,7 +1068,7 @@ free_placeholders:
 }
 
 /**
- * dmirror_devmem_fini() - take a device's memory away
+ * dmirror_devmem_fini() - take a device's memory away and stop its engines
  * @dev: the device; all of its memory was evicted and it is closed
  *
  * Context: may sleep; waits for the last references to its pages.

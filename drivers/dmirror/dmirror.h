@@ -4,24 +4,24 @@
  *
  * Lock order, from the outside in:
  *
- *	dmirror_device.plug_lock, by who unplugs a device or plugs it in
+ *	dmirror_device.plug_lock, by whoever unplugs a device or plugs it in
  *	  the lock of the devices' lists of mirrors, in svm.c
- *	  dmirror_device.evict_lock, by who evicts, holding nothing but the first
+ *	  dmirror_device.evict_lock, by whoever evicts, holding nothing but the first
  *	mmap_lock of the mirrored process
  *	  folio locks, held by mm between migrate_vma_setup() and _finalize()
  *	    dmirror_hw_engine.busy, only tried
  *	    dmirror_svm.lock
  *	      the lock of dmirror_svm.chunks, a leaf
- *	dmirror_svm.prefer_lock, by who says where memory is to be: outside of
+ *	dmirror_svm.prefer_lock, by whoever says where memory is to be: outside of
  *	  dmirror_svm.lock, since it allocates
  *	dmirror_svm.jobs_lock, then those of wait queues and of the workqueue
  *	the lock of the hardware's fault buffer, then that of the workqueue
- *	dmirror_hw_engine.lock, then those of who waits for its fences and of the
+ *	dmirror_hw_engine.lock, then those of whoever waits for its fences and of the
  *	  workqueue; taken with interrupts off
  *	dmirror_devmem.lock, a leaf, taken with interrupts off
  *
- * memory_failure() has a lock of mm's. What it calls here only tries evict_lock,
- * since who evicts may call it in turn. Marks of pages, purgeable or not, change
+ * memory_failure() holds a lock of mm's. What it calls here only tries evict_lock,
+ * since whoever evicts may call it in turn. Marks of pages, purgeable or not, change
  * under the page's folio lock, and dmirror_devmem.lock for the word that they are in.
  *
  * dmirror_svm.lock is taken by the notifier, which mm calls under nearly every
@@ -34,8 +34,8 @@
  * mmap_lock, the other waits for invalidations. svm.c teaches lockdep the order
  * from plug_lock to dmirror_devmem.lock when the module is loaded.
  *
- * Who unplugs a device waits, with plug_lock held, for those who have entered
- * it. So who has entered takes neither that nor anything that it is taken under.
+ * Whoever unplugs a device waits, with plug_lock held, for those who have entered
+ * it. So whoever has entered takes neither that nor anything that it is taken under.
  */
 #ifndef DMIRROR_H
 #define DMIRROR_H
@@ -483,8 +483,7 @@ static inline u64 dmirror_block_end(u64 addr, u64 end)
 
 /* main.c */
 bool dmirror_ready(void);
-struct dmirror_device *dmirror_device_get(unsigned int index);
-unsigned int dmirror_device_count(void);
+struct dmirror_device *dmirror_device_nr(unsigned int nr);
 u64 dmirror_placeholder_size(void);
 unsigned long dmirror_min_residency(void);
 u64 dmirror_cpu_fault_window(void);
@@ -528,8 +527,6 @@ int dmirror_snapshot(struct dmirror_svm *svm, struct dmirror_device *owner,
 		     u64 start, unsigned long nr, unsigned long *pfns,
 		     u64 *dptes);
 int dmirror_find_page(struct dmirror_svm *svm, u64 addr);
-int dmirror_run(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
-		u64 *faults);
 
 void dmirror_fault_interrupt(struct dmirror_hw *hw);
 void dmirror_fault_work(struct work_struct *work);
@@ -557,7 +554,8 @@ int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
 void dmirror_migrate_window(struct dmirror_svm *svm, u64 addr, u64 start,
 			    u64 end);
 vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf);
-int dmirror_evict_prepare(struct dmirror_device *dev);
+int dmirror_evict_init(struct dmirror_device *dev);
+void dmirror_evict_fini(struct dmirror_device *dev);
 int dmirror_evict_all(struct dmirror_device *dev, enum dmirror_evict why);
 unsigned long dmirror_evict_some(struct dmirror_device *dev,
 				 unsigned long wanted);

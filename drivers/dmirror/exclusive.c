@@ -9,11 +9,10 @@
  * changed the page in between. A claim can: the notifier marks it as lost for
  * whatever this mirror did not cause.
  */
-#include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
-#include <linux/sched/signal.h>
+#include <linux/sched.h>
 
 #include "dmirror.h"
 
@@ -45,7 +44,7 @@ static int take_page(struct dmirror_svm *svm, struct dmirror_chunk *chunk,
 		/* Nothing tells of what the device writes from here on. */
 		folio_mark_dirty(folio);
 		ret = dmirror_pt_map(&svm->pt, claim->addr, 0,
-				     PFN_PHYS((u64)page_to_pfn(page)) |
+				     PFN_PHYS(page_to_pfn(page)) |
 				     DPTE_SYSTEM | DPTE_WRITE | DPTE_ATOMIC,
 				     stash);
 	}
@@ -53,8 +52,8 @@ static int take_page(struct dmirror_svm *svm, struct dmirror_chunk *chunk,
 	folio_unlock(folio);
 	folio_put(folio);
 	/*
-	 * Memory of a device is given back at once, as only a fault does: or it could
-	 * not be evicted, if the program does not come to touch it.
+	 * A device's page is given back at once, which takes a fault: otherwise it could
+	 * not be evicted until the program touches it.
 	 */
 	if (ret == -EOPNOTSUPP)
 		fixup_user_fault(svm->mm, claim->addr,
@@ -133,8 +132,8 @@ static int bring_back(struct dmirror_svm *svm, u64 addr)
  * Return: 0; -EFAULT, -EPERM, -ENODATA or -EHWPOISON as dmirror_fault_range();
  * -EBUSY if the page cannot be had, as for a part of a huge page that is mapped by
  * PTEs on kernels before 6.15; -EBUSY, on newer kernels -EOPNOTSUPP, if it is not
- * anonymous; -EOPNOTSUPP if it is in the coherent memory of another device;
- * -ENOMEM; -EINTR on a fatal signal or if the mirror was stopped.
+ * anonymous; -EOPNOTSUPP if it is in the coherent memory of another device; -EIO if
+ * it could not be copied back; -ENOMEM; -EINTR on a fatal signal or if the mirror was stopped.
  */
 int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 {
@@ -233,7 +232,7 @@ static int bus_atomic(struct dmirror_hw_job *job)
 	return 0;
 }
 
-static bool is_local(struct dmirror_svm *svm, u64 addr)
+static bool maps_local(struct dmirror_svm *svm, u64 addr)
 {
 	u64 dpte = look_up(svm, addr);
 
@@ -248,7 +247,7 @@ static bool is_local(struct dmirror_svm *svm, u64 addr)
  *
  * Context: may sleep and take mmap_lock; the caller holds a reference on the
  * users of svm->mm.
- * Return: 0, -EFAULT, -EPERM, -ENODATA, -EHWPOISON, -ENOMEM or -EINTR as
+ * Return: 0, -EFAULT, -EPERM, -ENODATA, -EHWPOISON, -EIO, -ENOMEM or -EINTR as
  * dmirror_exclusive_page(), with job->fault_addr set.
  */
 int dmirror_atomic(struct dmirror_svm *svm, struct dmirror_hw_job *job,
@@ -273,7 +272,7 @@ int dmirror_atomic(struct dmirror_svm *svm, struct dmirror_hw_job *job,
 					  &fault_addr);
 		if (ret)
 			return ret;
-		if (is_local(svm, page))
+		if (maps_local(svm, page))
 			continue;
 
 		ret = dmirror_exclusive_page(svm, page);

@@ -14,14 +14,15 @@
  * faults it in here, where the notifier's sequence says whether the answer is
  * still true.
  */
+#include <linux/fs.h>
 #include <linux/hmm.h>
 #include <linux/list_sort.h>
 #include <linux/magic.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/sched.h>
 #include <linux/sched/mm.h>
-#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
@@ -29,17 +30,11 @@
 #include "trace.h"
 
 /*
- * How often the faults of a job that does not get on may bring memory to the
+ * How often the faults of a job that makes no progress may bring memory to the
  * device: after that it is used where it is, or two that want it would take it from
  * each other for ever.
  */
 #define FAULT_MIGRATIONS_MAX	2
-
-/* How much of a program's buffer is had at a time. */
-#define USER_FAULT_SIZE		SZ_64K
-
-/* Memory that the CPU cannot store to, though it can be faulted in, is no buffer. */
-#define USER_FAULTS_MAX		1000
 
 /* What a page needs before the device can use it. */
 enum need {
@@ -60,6 +55,11 @@ static bool is_secret(struct page *page)
 
 	return !folio_test_anon(folio) && mapping && mapping->host &&
 	       mapping->host->i_sb->s_magic == SECRETMEM_MAGIC;
+}
+
+static unsigned long range_pages(const struct hmm_range *range)
+{
+	return (range->end - range->start) >> PAGE_SHIFT;
 }
 
 /*
@@ -93,7 +93,7 @@ static int examine_page(const struct hmm_range *range, unsigned long hmm_pfn)
  */
 static int examine(const struct hmm_range *range)
 {
-	unsigned long npages = (range->end - range->start) >> PAGE_SHIFT, i;
+	unsigned long npages = range_pages(range), i;
 	int need = NEED_NOTHING;
 
 	if (!(range->default_flags & HMM_PFN_REQ_FAULT))
@@ -146,7 +146,7 @@ static int fault_pages(struct dmirror_svm *svm, const struct hmm_range *range,
 static int fault_what_needs_it(struct dmirror_svm *svm,
 			       const struct hmm_range *range, int *cpu_fault)
 {
-	unsigned long npages = (range->end - range->start) >> PAGE_SHIFT;
+	unsigned long npages = range_pages(range);
 	unsigned long *needs = range->hmm_pfns, first, end, need;
 	int ret;
 
@@ -201,7 +201,7 @@ static void fix_first_block(struct hmm_range *range)
 static int range_try_lock(struct dmirror_svm *svm, struct hmm_range *range,
 			  int *cpu_fault)
 {
-	unsigned long npages = (range->end - range->start) >> PAGE_SHIFT;
+	unsigned long npages = range_pages(range);
 	struct hmm_range look = *range;
 	int ret;
 
@@ -514,78 +514,6 @@ int dmirror_find_page(struct dmirror_svm *svm, u64 addr)
 	if (!ret)
 		range_release(svm, &range);
 	return ret;
-}
-
-/*
- * Have some of the program's buffer there, where the CPU found it was not. The
- * device may never come to read so far, and the buffer may be what it reads: so
- * nothing is stored there.
- */
-static int fault_in_buffer(const struct dmirror_hw_job *job)
-{
-	size_t size = min_t(u64, job->len - job->done, USER_FAULT_SIZE);
-	size_t left;
-
-	if (job->op == DMIRROR_HW_READ)
-		left = fault_in_safe_writeable(job->user + job->done, size);
-	else
-		left = fault_in_readable(job->user + job->done, size);
-	return left < size ? 0 : -EFAULT;
-}
-
-/**
- * dmirror_run() - run a compute job here, serving its faults
- * @svm: the mirror
- * @job: the job; it may have a buffer of the program whose context this is
- * @end: where the request that the job is a part of ends, an address as
- *	job->addr is; one fault brings in all that is left of it
- * @faults: counts the faults
- *
- * Context: may sleep and take mmap_lock; the caller holds a reference on the
- * users of svm->mm.
- * Return: 0 when the job is done, -EFAULT if the buffer is not to be had, or the
- * error of dmirror_fault_range(); job->done and job->fault_addr then say how far
- * it came and why not further.
- */
-int dmirror_run(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
-		u64 *faults)
-{
-	u64 left, bad, first, user_done = 0;
-	unsigned int user_faults = 0;
-	int ret;
-
-	for (;; cond_resched()) {
-		down_read(&svm->lock);
-		ret = dmirror_hw_run(&svm->dev->hw, &svm->pt, job);
-		up_read(&svm->lock);
-		if (!ret)
-			return 0;
-		if (dmirror_svm_stopped(svm))
-			return -EINTR;
-		if (ret == -EAGAIN)
-			continue;
-		if (job->user_fault) {
-			if (job->done != user_done)
-				user_faults = 0;
-			user_done = job->done;
-			ret = fault_in_buffer(job);
-			if (ret || ++user_faults > USER_FAULTS_MAX)
-				return -EFAULT;
-			continue;
-		}
-
-		(*faults)++;
-		left = end - (job->addr + job->done);
-		first = job->fault_addr & PAGE_MASK;
-		ret = dmirror_fault_range(svm, first,
-					  PAGE_ALIGN(job->fault_addr + left),
-					  job->fault_write, &bad);
-		/* An error further on is for when the job gets there. */
-		if (ret && (bad == first || !dmirror_is_address_error(ret))) {
-			job->fault_addr = max(bad, job->fault_addr);
-			return ret;
-		}
-	}
 }
 
 /* Where the memory that a job still needs after its fault ends. */

@@ -14,6 +14,7 @@
 #include <linux/hmm.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
+#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
@@ -22,7 +23,15 @@
 
 #include "dmirror.h"
 
-#define EXCLUSIVE_TRIES	8
+/* How often a range is made exclusive before the answer is that it is not. */
+#define EXCLUSIVE_RANGE_TRIES	8
+
+/* How much of a program's buffer is faulted in at a time. */
+#define USER_FAULT_SIZE	SZ_64K
+
+/* Memory that the CPU cannot store to, though it can be faulted in, is no buffer. */
+#define USER_FAULTS_MAX	1000
+
 #define MMAP_PAGES_MAX	(SZ_16M >> PAGE_SHIFT)
 
 struct hmm_cmd {
@@ -59,6 +68,70 @@ enum hmm_prot {
 	HMM_PROT_DEV_COHERENT_REMOTE	= 0x50,
 };
 
+/*
+ * Have some of the program's buffer there, where the CPU found it was not. The
+ * device may never come to read so far, and the buffer may be what it reads: so
+ * nothing is stored there.
+ */
+static int fault_in_buffer(const struct dmirror_hw_job *job)
+{
+	size_t size = min_t(u64, job->len - job->done, USER_FAULT_SIZE);
+	size_t left;
+
+	if (job->op == DMIRROR_HW_READ)
+		left = fault_in_safe_writeable(job->user + job->done, size);
+	else
+		left = fault_in_readable(job->user + job->done, size);
+	return left < size ? 0 : -EFAULT;
+}
+
+/*
+ * Run a job here, serving its faults: each brings in all that is left of the request,
+ * up to end. The job's buffer is the program's. Returns 0 when it is done, -EFAULT if
+ * the buffer is not to be had, or the error of dmirror_fault_range(); the job then
+ * says how far it came and why not further.
+ */
+static int run_job(struct dmirror_svm *svm, struct dmirror_hw_job *job, u64 end,
+		   u64 *faults)
+{
+	u64 left, bad, first, user_done = 0;
+	unsigned int user_faults = 0;
+	int ret;
+
+	for (;; cond_resched()) {
+		down_read(&svm->lock);
+		ret = dmirror_hw_run(&svm->dev->hw, &svm->pt, job);
+		up_read(&svm->lock);
+		if (!ret)
+			return 0;
+		if (dmirror_svm_stopped(svm))
+			return -EINTR;
+		if (ret == -EAGAIN)
+			continue;
+		if (job->user_fault) {
+			if (job->done != user_done)
+				user_faults = 0;
+			user_done = job->done;
+			ret = fault_in_buffer(job);
+			if (ret || ++user_faults > USER_FAULTS_MAX)
+				return -EFAULT;
+			continue;
+		}
+
+		(*faults)++;
+		left = end - (job->addr + job->done);
+		first = job->fault_addr & PAGE_MASK;
+		ret = dmirror_fault_range(svm, first,
+					  PAGE_ALIGN(job->fault_addr + left),
+					  job->fault_write, &bad);
+		/* An error further on is for when the job gets there. */
+		if (ret && (bad == first || !dmirror_is_address_error(ret))) {
+			job->fault_addr = max(bad, job->fault_addr);
+			return ret;
+		}
+	}
+}
+
 /* Between the device's memory and the caller's, copied once. */
 static int transfer(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end,
 		    bool write)
@@ -73,21 +146,11 @@ static int transfer(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end,
 
 	if (!access_ok(job.user, job.len))
 		return -EFAULT;
-	ret = dmirror_run(svm, &job, end, &cmd->faults);
+	ret = run_job(svm, &job, end, &cmd->faults);
 	cmd->cpages = job.done >> PAGE_SHIFT;
 	/* A fault brings in all that is left: more of them are replays of it. */
 	cmd->faults = min(cmd->faults, 1ULL);
 	return ret;
-}
-
-static int hmm_read(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
-{
-	return transfer(svm, cmd, end, false);
-}
-
-static int hmm_write(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
-{
-	return transfer(svm, cmd, end, true);
 }
 
 /* This ABI has no word for an address: an invalid one is an invalid argument. */
@@ -301,7 +364,7 @@ static int hmm_exclusive(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
 	int ret;
 
 	do {
-		if (tries++ == EXCLUSIVE_TRIES)
+		if (tries++ == EXCLUSIVE_RANGE_TRIES)
 			return -ENOENT;
 		ret = make_exclusive(svm, cmd->addr, end);
 		if (ret)
@@ -321,16 +384,10 @@ static int hmm_check_exclusive(struct dmirror_svm *svm, struct hmm_cmd *cmd,
 	return dmirror_svm_stopped(svm) ? -EINTR : 0;
 }
 
-static int hmm_release(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
-{
-	return dmirror_evict_all(svm->dev, DMIRROR_EVICT_RELEASE);
-}
-
-static int hmm_flags(struct dmirror_svm *svm, struct hmm_cmd *cmd, u64 end)
+static void hmm_flags(struct dmirror_svm *svm, const struct hmm_cmd *cmd)
 {
 	WRITE_ONCE(svm->dev->devmem.fail_next,
 		   cmd->npages & HMM_FLAG_FAIL_ALLOC ? svm->mm : NULL);
-	return 0;
 }
 
 static int hmm_dispatch(struct dmirror_svm *svm, unsigned int command,
@@ -338,9 +395,9 @@ static int hmm_dispatch(struct dmirror_svm *svm, unsigned int command,
 {
 	switch (command) {
 	case HMM_READ:
-		return hmm_read(svm, cmd, end);
+		return transfer(svm, cmd, end, false);
 	case HMM_WRITE:
-		return hmm_write(svm, cmd, end);
+		return transfer(svm, cmd, end, true);
 	case HMM_MIGRATE_TO_DEV:
 		return hmm_migrate_to_dev(svm, cmd, end);
 	case HMM_MIGRATE_TO_SYS:
@@ -384,9 +441,9 @@ static long dmirror_hmm_ioctl(struct file *file, unsigned int command,
 	if (ret)
 		return ret;
 	if (command == HMM_RELEASE) {
-		ret = hmm_release(svm, &cmd, end);
+		ret = dmirror_evict_all(svm->dev, DMIRROR_EVICT_RELEASE);
 	} else if (command == HMM_FLAGS) {
-		ret = hmm_flags(svm, &cmd, end);
+		hmm_flags(svm, &cmd);
 	} else if (end <= svm->mm->task_size && mmget_not_zero(svm->mm)) {
 		ret = hmm_dispatch(svm, command, &cmd, end);
 		mmput(svm->mm);
@@ -410,6 +467,15 @@ static int dmirror_hmm_open(struct inode *inode, struct file *file)
 		return PTR_ERR(svm);
 	file->private_data = svm;
 	return 0;
+}
+
+static int dmirror_hmm_release(struct inode *inode, struct file *file)
+{
+	struct dmirror_svm *svm = file->private_data;
+
+	/* A later mm could be at the same address. */
+	dmirror_devmem_fail_once(&svm->dev->devmem, svm->mm);
+	return dmirror_release(inode, file);
 }
 
 /* One of hmm-tests wants a mapping with pages that are not anonymous. */
@@ -438,7 +504,7 @@ static int dmirror_hmm_mmap(struct file *file, struct vm_area_struct *vma)
 const struct file_operations dmirror_hmm_fops = {
 	.owner		= THIS_MODULE,
 	.open		= dmirror_hmm_open,
-	.release	= dmirror_release,
+	.release	= dmirror_hmm_release,
 	.mmap		= dmirror_hmm_mmap,
 	.unlocked_ioctl	= dmirror_hmm_ioctl,
 	.compat_ioctl	= compat_ptr_ioctl,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The simulated hardware: the device's memory, its copy engine and its compute
+ * The simulated hardware: the device's memory, its copy engines and its compute
  * engine.
  *
  * This is the only file that touches the contents of device memory. Everything
@@ -11,7 +11,6 @@
  */
 #include <linux/atomic.h>
 #include <linux/dma-fence.h>
-#include <linux/fault-inject.h>
 #include <linux/highmem.h>
 #include <linux/lockdep.h>
 #include <linux/mempool.h>

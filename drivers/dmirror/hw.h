@@ -170,7 +170,7 @@ enum dmirror_hw_op {
  * @len: bytes to work on
  * @buf: of a read or write, @len bytes
  * @user: where @buf is NULL, memory of the program whose context the job runs in;
- *	dmirror_run() only
+ *	hmm_abi.c only
  * @user_fault: the CPU could not access @user
  * @operand: of a fill or an atomic operation
  * @compare: of a compare and swap

@@ -57,7 +57,7 @@ static int ioctl_query(struct dmirror_svm *svm, union ioctl_arg *arg)
 		.device		 = dev->id,
 		.memory_type	 = dev->type,
 		.memory_size	 = dev->hw.size,
-		.memory_used	 = PFN_PHYS((u64)READ_ONCE(dev->devmem.used)),
+		.memory_used	 = PFN_PHYS(READ_ONCE(dev->devmem.used)),
 		.page_size	 = PAGE_SIZE,
 		.large_page_size = PAGE_SIZE,
 		.to_device	 = atomic64_read(&counters->to_device),
@@ -69,7 +69,7 @@ static int ioctl_query(struct dmirror_svm *svm, union ioctl_arg *arg)
 		.copy_errors	 = atomic64_read(&counters->copy_errors),
 		.refaults	 = atomic64_read(&counters->refaults),
 		.purged		 = atomic64_read(&counters->purged),
-		.poisoned	 = PFN_PHYS((u64)READ_ONCE(dev->devmem.poisoned)),
+		.poisoned	 = PFN_PHYS(READ_ONCE(dev->devmem.poisoned)),
 	};
 	if (dev->placeholders.nr_blocks)
 		arg->query.capabilities |= DMIRROR_CAP_PURGE;
@@ -116,7 +116,7 @@ static int ioctl_migrate(struct dmirror_svm *svm, union ioctl_arg *arg)
 	return ret;
 }
 
-/* In pieces through a bounce buffer; user memory may fault, the device not. */
+/* In pieces through a bounce buffer: user memory may fault, but not under the engine. */
 static int read_write(struct dmirror_svm *svm, struct dmirror_rw *args,
 		      bool write, u64 end)
 {
@@ -466,12 +466,11 @@ static int find_remote(struct dmirror_svm *svm, u64 start, unsigned long nr,
 		       struct snapshot_batch *batch)
 {
 	struct dmirror_device *dev;
-	unsigned int index;
+	unsigned int number;
 	unsigned long i;
 	int ret;
 
-	for (index = 0; index < dmirror_device_count(); index++) {
-		dev = dmirror_device_get(index);
+	for (number = 0; (dev = dmirror_device_nr(number)); number++) {
 		if (dev == svm->dev)
 			continue;
 
@@ -492,7 +491,7 @@ static int find_remote(struct dmirror_svm *svm, u64 start, unsigned long nr,
 	return 0;
 }
 
-static int snapshot_batch(struct dmirror_svm *svm, u64 start, unsigned long nr,
+static int snapshot_block(struct dmirror_svm *svm, u64 start, unsigned long nr,
 			  struct snapshot_batch *batch)
 {
 	unsigned long i;
@@ -530,7 +529,7 @@ static int ioctl_snapshot(struct dmirror_svm *svm, union ioctl_arg *arg)
 		u64 next = dmirror_block_end(addr, end);
 		unsigned long nr = (next - addr) >> PAGE_SHIFT;
 
-		ret = snapshot_batch(svm, addr, nr, batch);
+		ret = snapshot_block(svm, addr, nr, batch);
 		if (ret)
 			break;
 		if (copy_to_user(pages + args->done, batch->pages,
@@ -684,7 +683,7 @@ void dmirror_show_fdinfo(struct seq_file *m, struct file *file)
 		   dev->type == DMIRROR_MEMORY_PRIVATE ? "private" : "coherent");
 	seq_printf(m, "dmirror-memory-size:\t%llu\n", dev->hw.size);
 	seq_printf(m, "dmirror-memory-used:\t%llu\n",
-		   PFN_PHYS((u64)READ_ONCE(dev->devmem.used)));
+		   PFN_PHYS(READ_ONCE(dev->devmem.used)));
 	seq_printf(m, "dmirror-faults:\t%lld\n", atomic64_read(&svm->nr_faults));
 	seq_printf(m, "dmirror-invalidations:\t%lld\n",
 		   atomic64_read(&svm->invalidations));

@@ -11,7 +11,6 @@
 #include <linux/eventfd.h>
 #include <linux/memcontrol.h>
 #include <linux/sched/mm.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "dmirror.h"
@@ -33,9 +32,9 @@ static struct dmirror_job *job_alloc(struct dmirror_svm *svm, u64 end)
 }
 
 /*
- * Who waits frees the job, under the lock: so that it has told the eventfd by
- * then, and a file that is closed leaves nothing to come. Who works for a job in
- * the background cannot be killed: -EINTR says it was stopped.
+ * Under the lock, since whoever waits frees the job: the eventfd has been signalled by
+ * then, and nothing comes after the file is closed. Background work cannot be killed,
+ * so -EINTR means that the mirror was stopped.
  */
 static void job_complete(struct dmirror_job *job, int ret)
 {

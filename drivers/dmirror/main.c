@@ -21,8 +21,8 @@
 
 #define MAX_PRIVATE	16
 #define MAX_COHERENT	2
-#define MAX_SIZE_MIB	SZ_512K		/* more is too much for one kvcalloc() */
-#define MAX_FAULT_ENTRIES	SZ_64K
+#define MAX_SIZE_MIB	(512 * 1024)	/* more is too much for one kvcalloc() */
+#define MAX_FAULT_ENTRIES	65536
 
 static unsigned int private_devices = 2;
 module_param(private_devices, uint, 0444);
@@ -120,26 +120,16 @@ static struct dmirror_device *devices[MAX_PRIVATE + MAX_COHERENT];
 static unsigned int nr_devices;
 
 /**
- * dmirror_device_count() - how many devices there are
- *
- * Context: any; constant while a file is open.
- * Return: the number.
- */
-unsigned int dmirror_device_count(void)
-{
-	return nr_devices;
-}
-
-/**
- * dmirror_device_get() - a device by its number
- * @index: less than dmirror_device_count()
+ * dmirror_device_nr() - a device by its number
+ * @nr: the number
  *
  * Context: any.
- * Return: the device, which stays as long as a file is open.
+ * Return: the device, which stays as long as a file is open; NULL if there are not as
+ * many.
  */
-struct dmirror_device *dmirror_device_get(unsigned int index)
+struct dmirror_device *dmirror_device_nr(unsigned int nr)
 {
-	return devices[index];
+	return nr < nr_devices ? devices[nr] : NULL;
 }
 
 /**
@@ -257,10 +247,9 @@ static int check_parameters(void)
 	return 0;
 }
 
-static int add_node(struct miscdevice *misc, char *name, const char *format,
-		    unsigned int id, const struct file_operations *fops)
+static int add_node(struct miscdevice *misc, const char *name,
+		    const struct file_operations *fops)
 {
-	snprintf(name, DMIRROR_NAME_LEN, format, id);
 	misc->minor = MISC_DYNAMIC_MINOR;
 	misc->name = name;
 	misc->fops = fops;
@@ -287,6 +276,8 @@ static int add_device(enum dmirror_memory_type type, u64 start, u64 size)
 	dev->type = type;
 	dev->start = start;
 	snprintf(dev->name, sizeof(dev->name), "dmirror%u", dev->id);
+	snprintf(dev->hmm_name, sizeof(dev->hmm_name), "hmm_dmirror%u",
+		 dev->id);
 
 	INIT_WORK(&dev->fault_work, dmirror_fault_work);
 	dev->hw.faults.interrupt = dmirror_fault_interrupt;
@@ -299,12 +290,12 @@ static int add_device(enum dmirror_memory_type type, u64 start, u64 size)
 	dev->dispatcher = alloc_ordered_workqueue("%s-faults", 0, dev->name);
 	if (!dev->dispatcher)
 		goto destroy_workers;
-	ret = dmirror_evict_prepare(dev);
+	ret = dmirror_evict_init(dev);
 	if (ret)
 		goto destroy_dispatcher;
 	ret = dmirror_plug_init(dev);
 	if (ret)
-		goto free_batch;
+		goto evict_fini;
 	ret = dmirror_plug(dev);
 	if (ret)
 		goto plug_fini;
@@ -313,8 +304,8 @@ static int add_device(enum dmirror_memory_type type, u64 start, u64 size)
 
 plug_fini:
 	dmirror_plug_fini(dev);
-free_batch:
-	kvfree(dev->evict_batch);
+evict_fini:
+	dmirror_evict_fini(dev);
 destroy_dispatcher:
 	destroy_workqueue(dev->dispatcher);
 destroy_workers:
@@ -330,10 +321,10 @@ static void remove_devices(void)
 		struct dmirror_device *dev = devices[--nr_devices];
 
 		dmirror_plug_fini(dev);
-		/* The last fault may be served, but not yet looked for another. */
+		/* It may have served the last fault and still be looking for another. */
 		destroy_workqueue(dev->dispatcher);
 		destroy_workqueue(dev->workers);
-		kvfree(dev->evict_batch);
+		dmirror_evict_fini(dev);
 		kfree(dev);
 	}
 }
@@ -367,8 +358,8 @@ static void remove_nodes(unsigned int nr)
 }
 
 /*
- * The nodes are all there. Before that the module may still fail to load, and does
- * not wait for those who have opened the first ones.
+ * All nodes are registered. Until then loading can fail, and does not wait for files
+ * that were opened meanwhile.
  */
 static bool ready;
 
@@ -392,14 +383,13 @@ static int add_nodes(void)
 
 	for (i = 0; i < nr_devices; i++) {
 		dev = devices[i];
-		ret = add_node(&dev->misc, dev->name, "dmirror%u", i,
-			       &dmirror_fops);
+		ret = add_node(&dev->misc, dev->name, &dmirror_fops);
 		if (ret)
 			break;
 		if (!hmm_abi)
 			continue;
-		ret = add_node(&dev->hmm_misc, dev->hmm_name, "hmm_dmirror%u",
-			       i, &dmirror_hmm_fops);
+		ret = add_node(&dev->hmm_misc, dev->hmm_name,
+			       &dmirror_hmm_fops);
 		if (ret) {
 			misc_deregister(&dev->misc);
 			break;
@@ -429,7 +419,7 @@ static int __init dmirror_init(void)
 	ret = add_nodes();
 	if (ret)
 		goto remove_devices;
-	/* Only now: a file that is open in a module that fails is not waited for. */
+	/* Last: if loading failed after it, open files in debugfs would not be waited for. */
 	dmirror_debugfs_init();
 	pr_info("dmirror: %u devices; for tests, not for production\n",
 		nr_devices);

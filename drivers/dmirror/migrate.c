@@ -7,7 +7,7 @@
  *	setup		mm collects, locks and unmaps the source pages. Its
  *			invalidation has svm.c drop what devices map of them
  *	plan		allocate destinations, locked, and list what to copy
- *	copy		by the device's engine
+ *	copy		by the device's engines
  *	pages		mm moves what it knows of each page to its destination
  *	finalize	mm maps whichever page it now is, unlocks and frees
  *
@@ -29,11 +29,13 @@
 #include <linux/hmm.h>
 #include <linux/hugetlb_inline.h>
 #include <linux/ktime.h>
+#include <linux/log2.h>
 #include <linux/memcontrol.h>
 #include <linux/mempolicy.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
@@ -60,10 +62,10 @@
 /* Less than this is not worth another engine. */
 #define COPY_SHARE_MIN		SZ_256K
 
-/* How many pages of system memory are had at a time. */
+/* How many pages of system memory are allocated at a time. */
 #define BULK_PAGES	16
 
-/* A CPU fault on up to so many pages allocates nothing but those pages. */
+/* Up to this many pages, a CPU fault allocates nothing but the pages. */
 #define FAULT_PAGES_SMALL	16
 
 /* What becomes of a page. */
@@ -110,7 +112,7 @@ enum phase {
  * @drops: some of the destinations are placeholders
  * @purge: drop what is purgeable, and move nothing else
  * @poison: have placeholders stand for poisoned pages, and move nothing else
- * @unloading: the device goes away, with its placeholders
+ * @unplugging: the device goes away, with its placeholders
  * @split: a large folio has to be split: run the batch again for small pages
  * @full: an allocation failed for want of memory
  * @entries: entries of args.src that moved
@@ -135,7 +137,7 @@ struct migration {
 	bool drops;
 	bool purge;
 	bool poison;
-	bool unloading;
+	bool unplugging;
 	bool split;
 	bool full;
 	unsigned int entries;
@@ -158,7 +160,7 @@ struct dmirror_batch {
 #define BATCH_PAGE_SIZE	(sizeof(struct dmirror_hw_segment) +		\
 			 2 * sizeof(unsigned long) + sizeof(u16) + sizeof(u8))
 
-/* For batches of up to so many pages, a block at most. Free it with kvfree(). */
+/* For batches of up to @npages, a block at most. Free it with kvfree(). */
 static struct dmirror_batch *batch_alloc(unsigned long npages, gfp_t gfp)
 {
 	struct dmirror_batch *batch;
@@ -174,7 +176,7 @@ static struct dmirror_batch *batch_alloc(unsigned long npages, gfp_t gfp)
 	return batch;
 }
 
-/* Who traces migrations sees the times of their phases. */
+/* Whoever traces migrations sees the times of their phases. */
 static u64 phase_begin(void)
 {
 	return trace_dmirror_migrate_enabled() ? ktime_get_ns() : 0;
@@ -363,7 +365,7 @@ static bool needs_nothing(const struct migration *m, unsigned long i,
 {
 	struct page *page = migrate_pfn_to_page(m->args.src[i]);
 
-	return m->purge || (nr == 1 && page && !m->unloading &&
+	return m->purge || (nr == 1 && page && !m->unplugging &&
 			    dmirror_pages_check(page, 1) == -EHWPOISON);
 }
 
@@ -515,10 +517,10 @@ static enum fate screen(const struct migration *m, unsigned long i,
 		return FATE_UNSUPPORTED;
 	if (m->poison && error != -EHWPOISON)
 		return FATE_RESIDENT;
-	if (error == -ENODATA && !m->unloading)
+	if (error == -ENODATA && !m->unplugging)
 		return FATE_LOST;
 	/* An eviction takes a page away from the error, with a placeholder. */
-	if (error == -EHWPOISON && !m->unloading && (m->args.vma || nr > 1))
+	if (error == -EHWPOISON && !m->unplugging && (m->args.vma || nr > 1))
 		return FATE_POISONED;
 	if (page && !PageAnon(page))
 		return FATE_UNSUPPORTED;
@@ -538,7 +540,7 @@ static void migration_plan(struct migration *m)
 		if (m->args.src[i] & MIGRATE_PFN_MIGRATE)
 			fate = screen(m, i, nr);
 		if (fate == FATE_POISONED && nr > 1 && m->args.vma) {
-			/* The others are to be had one by one. */
+			/* The others are taken one by one. */
 			set_fate(m, i, nr, FATE_COLLECTED);
 			place_split(m, i);
 			continue;
@@ -659,8 +661,7 @@ static void withdraw_bad_memory(struct migration *m)
 		struct page *dst = migrate_pfn_to_page(m->args.dst[i]);
 
 		nr = entry_pages(m->args.dst[i]);
-		if (!dst || !dmirror_page_device(dst) ||
-		    dmirror_page_is_placeholder(dst) ||
+		if (!dst || dmirror_page_is_placeholder(dst) ||
 		    dmirror_pages_check(dst, nr) != -EHWPOISON)
 			continue;
 		/* A large hole takes all of its small pages, or none. */
@@ -680,14 +681,13 @@ static void withdraw_poisoned(struct migration *m)
 {
 	unsigned long i, nr;
 
-	for (i = 0; !m->unloading && i < m->npages; i += nr) {
+	for (i = 0; !m->unplugging && i < m->npages; i += nr) {
 		struct page *src = migrate_pfn_to_page(m->args.src[i]);
 		struct page *dst = migrate_pfn_to_page(m->args.dst[i]);
 
 		nr = entry_pages(m->args.src[i]);
 		if (!src || !dst || entry_pages(m->args.dst[i]) != nr ||
-		    (dmirror_page_device(dst) &&
-		     dmirror_page_is_placeholder(dst)))
+		    dmirror_page_is_placeholder(dst))
 			continue;
 		if (dmirror_pages_check(src, nr) == -EHWPOISON)
 			unplace(m, i, i + 1, FATE_POISONED);
@@ -701,13 +701,12 @@ static void settle_moved(struct migration *m, unsigned long i, unsigned long nr)
 	struct page *dst = migrate_pfn_to_page(m->args.dst[i]);
 	unsigned long j;
 
-	if (m->drops && dmirror_page_device(dst) &&
-	    dmirror_page_is_placeholder(dst)) {
+	if (m->drops && dmirror_page_is_placeholder(dst)) {
 		set_fate(m, i, nr, FATE_DROPPED);
 		return;
 	}
 	set_fate(m, i, nr, FATE_MOVED);
-	for (j = 0; m->unloading && j < nr; j++) {
+	for (j = 0; m->unplugging && j < nr; j++) {
 		if (dmirror_pages_check(src + j, 1) != -EHWPOISON)
 			continue;
 		m->fates[i + j] = FATE_PASSED_ON;
@@ -799,10 +798,10 @@ static void migration_count(struct migration *m)
 	struct dmirror_counters *counters = &m->dev->counters;
 	unsigned long moved = m->counts[FATE_MOVED] +
 			      m->counts[FATE_PASSED_ON];
-	u64 bytes = PFN_PHYS((u64)moved);
+	u64 bytes = PFN_PHYS(moved);
 
 	if (m->purge)
-		atomic64_add(PFN_PHYS((u64)m->counts[FATE_DROPPED]),
+		atomic64_add(PFN_PHYS(m->counts[FATE_DROPPED]),
 			     &counters->purged);
 	if (m->target == DMIRROR_TARGET_DEVICE)
 		atomic64_add(bytes, &counters->to_device);
@@ -810,8 +809,8 @@ static void migration_count(struct migration *m)
 		atomic64_add(bytes, &counters->to_system);
 	if (!m->args.vma)
 		atomic64_add(bytes, &counters->evicted);
-	trace_dmirror_migrate(m->dev->id, m->target == DMIRROR_TARGET_DEVICE,
-			      m->args.start, m->npages, moved, m->ns);
+	trace_dmirror_migrate(m->dev->id, m->target, m->args.start, m->npages,
+			      moved, m->ns);
 }
 
 /*
@@ -851,7 +850,7 @@ static void migration_run(struct migration *m)
 	else
 		migrate_device_finalize(m->args.src, m->args.dst, m->npages);
 	phase_done(m, PHASE_FINALIZE);
-	if (m->unloading)
+	if (m->unplugging)
 		pass_on(m);
 	if (atomic64_read(&m->dev->counters.evicted) || !m->args.vma ||
 	    m->dev->hw.link)
@@ -1072,8 +1071,7 @@ static void fetch_from_others(struct dmirror_svm *svm, u64 addr, u64 end,
 	u64 stop;
 	int ret;
 
-	for (i = 0; i < dmirror_device_count(); i++) {
-		dev = dmirror_device_get(i);
+	for (i = 0; (dev = dmirror_device_nr(i)); i++) {
 		if (dev->owner == svm->dev->owner || !dmirror_device_enter(dev))
 			continue;
 		stop = end;
@@ -1086,7 +1084,7 @@ static void fetch_from_others(struct dmirror_svm *svm, u64 addr, u64 end,
 }
 
 /* Whether a part of the batch stayed that another device may have. */
-static bool is_elsewhere(struct dmirror_svm *svm, struct migration *m)
+static bool may_be_elsewhere(struct dmirror_svm *svm, struct migration *m)
 {
 	if (m->target != DMIRROR_TARGET_DEVICE || !svm->through_system)
 		return false;
@@ -1134,7 +1132,7 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
 		remember_moved(&m, batch->moved);
 		if (make_room(&m))
 			continue;
-		if (fetched || !is_elsewhere(svm, &m))
+		if (fetched || !may_be_elsewhere(svm, &m))
 			break;
 		fetch_from_others(svm, *addr, end, batch);
 		fetched = true;
@@ -1159,8 +1157,8 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
  *
  * Goes on where pages cannot move, and reports them.
  *
- * Context: may sleep and take mmap_lock, and the memory of a process that has
- * exited, for a block at a time.
+ * Context: may sleep; takes mmap_lock and a reference on the users of svm->mm, a
+ * block at a time.
  * Return: 0; -ESRCH when the process has exited; -EFAULT where nothing is mapped
  * or nothing may be read; -ENOSPC if the device was full; -ENOMEM if the system
  * was, or for the arrays; -EIO if the copy engine failed or a memory error had hit
@@ -1285,17 +1283,16 @@ static vm_fault_t fault_small(struct vm_fault *vmf, struct dmirror_device *dev,
 	struct dmirror_hw_segment segments[FAULT_PAGES_SMALL];
 	u16 first_pages[FAULT_PAGES_SMALL];
 	u8 fates[FAULT_PAGES_SMALL];
-	struct migration m = {
-		.args.src	= src,
-		.args.dst	= dst,
-		.dev		= dev,
-		.target		= DMIRROR_TARGET_SYSTEM,
-		.fates		= fates,
+	struct dmirror_batch batch = {
 		.segments	= segments,
+		.src		= src,
+		.dst		= dst,
 		.first_pages	= first_pages,
-		.since		= phase_begin(),
+		.fates		= fates,
 	};
+	struct migration m;
 
+	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, &batch);
 	return fault_range(vmf, &m, start, end);
 }
 
@@ -1370,7 +1367,7 @@ static bool can_purge(const struct migration *m)
 
 	if (dmirror_placeholders_left(m->dev, folio_order(page_folio(page))))
 		return true;
-	atomic64_add(PFN_PHYS((u64)m->npages), &m->dev->counters.unpurged);
+	atomic64_add(PFN_PHYS(m->npages), &m->dev->counters.unpurged);
 	return false;
 }
 
@@ -1394,13 +1391,13 @@ static bool evict_pages(struct migration *m, struct dmirror_devmem *devmem,
 /* Returns how many pages left the block. */
 static unsigned long evict_block(struct dmirror_device *dev,
 				 struct dmirror_devmem *devmem,
-				 unsigned long block, bool unloading)
+				 unsigned long block, bool unplugging)
 {
 	struct migration m;
 	unsigned long moved;
 
 	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, dev->evict_batch);
-	m.unloading = unloading;
+	m.unplugging = unplugging;
 	if (!evict_pages(&m, devmem, block))
 		return 0;
 	moved = m.counts[FATE_MOVED] + m.counts[FATE_DROPPED] +
@@ -1530,9 +1527,8 @@ int dmirror_evict_now(struct dmirror_device *dev, unsigned long wanted)
 }
 
 /*
- * Have what is mapped of a block unmapped, with a poisoned page of it, and if that
- * is a folio of its own have a placeholder stand for it. False if the page could not
- * be had.
+ * Unmap what is mapped of a block, with a poisoned page in it, and put a placeholder
+ * where that is, if it is a folio of its own. False if somebody else holds the page.
  */
 static bool isolate_poison(struct dmirror_device *dev, unsigned long page)
 {
@@ -1668,18 +1664,29 @@ int dmirror_evict_all(struct dmirror_device *dev, enum dmirror_evict why)
 }
 
 /**
- * dmirror_evict_prepare() - set aside what eviction needs
+ * dmirror_evict_init() - set aside what eviction needs
  * @dev: the device
  *
  * So that eviction, which is for when memory is short, allocates only pages to
- * evict to. Free dev->evict_batch with kvfree().
+ * evict to.
  *
  * Context: may sleep.
  * Return: 0, or -ENOMEM.
  */
-int dmirror_evict_prepare(struct dmirror_device *dev)
+int dmirror_evict_init(struct dmirror_device *dev)
 {
 	mutex_init(&dev->evict_lock);
 	dev->evict_batch = batch_alloc(DMIRROR_BLOCK_PAGES, GFP_KERNEL);
 	return dev->evict_batch ? 0 : -ENOMEM;
+}
+
+/**
+ * dmirror_evict_fini() - undo dmirror_evict_init()
+ * @dev: the device, from which nothing is evicted any more
+ *
+ * Context: any.
+ */
+void dmirror_evict_fini(struct dmirror_device *dev)
+{
+	kvfree(dev->evict_batch);
 }

@@ -12,8 +12,9 @@
  * sleeps except that: the notifier calls dmirror_pt_unmap() in places where it
  * must do neither.
  */
-#include <linux/bug.h>
+#include <linux/build_bug.h>
 #include <linux/export.h>
+#include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/minmax.h>
 #include <kunit/visibility.h>

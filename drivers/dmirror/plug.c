@@ -63,7 +63,7 @@ void dmirror_device_hold(struct dmirror_device *dev)
 }
 
 /**
- * dmirror_device_exit() - have done with the hardware
+ * dmirror_device_exit() - stop using the hardware
  * @dev: the device, which may be torn down as soon as this is called
  *
  * Context: any.
@@ -103,7 +103,7 @@ static int unplug(struct dmirror_device *dev, enum dmirror_evict why)
 	if (!dev->present)
 		return 0;
 	close_device(dev);
-	if (why != DMIRROR_EVICT_UNPLUG)
+	if (why == DMIRROR_EVICT_UNLOAD)
 		wait_for_completion(&dev->unused);
 	else if (wait_for_completion_killable(&dev->unused))
 		return -EINTR;
@@ -200,7 +200,7 @@ int dmirror_plug_init(struct dmirror_device *dev)
 
 /**
  * dmirror_plug_fini() - undo dmirror_plug_init(), for good
- * @dev: the device, which no file is open of; it is unplugged if need be
+ * @dev: the device; no file of it is open; unplugged here unless it already is
  *
  * Context: may sleep; no signal ends this.
  */

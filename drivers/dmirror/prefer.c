@@ -5,8 +5,8 @@
  *
  * It is a property of addresses and of one mirror, and not of pages: another
  * device may be told something else of the same memory, and whatever is mapped at
- * the addresses later has it too. A maple tree keeps the ranges, of which there
- * may be so many and no more.
+ * the addresses later has it too. A maple tree keeps the ranges, RANGES_MAX at
+ * most.
  */
 #include <linux/maple_tree.h>
 #include <linux/mutex.h>

@@ -30,6 +30,7 @@
  *   fault looks at, and the new one is in mm's tree before the fault gets past
  *   mmu_interval_read_begin().
  */
+#include <linux/lockdep.h>
 #include <linux/memcontrol.h>
 #include <linux/mmu_notifier.h>
 #include <linux/sched.h>
@@ -148,7 +149,7 @@ static void chunk_free(struct dmirror_chunk *chunk)
 }
 
 /* Remove up to a number of idle chunks. No lock is held. */
-static void collect(struct dmirror_svm *svm, unsigned long max)
+static void remove_idle_chunks(struct dmirror_svm *svm, unsigned long max)
 {
 	struct dmirror_chunk *chunk;
 
@@ -171,7 +172,7 @@ static void collect(struct dmirror_svm *svm, unsigned long max)
 
 static void collector(struct work_struct *work)
 {
-	collect(container_of(work, struct dmirror_svm, collector), ULONG_MAX);
+	remove_idle_chunks(container_of(work, struct dmirror_svm, collector), ULONG_MAX);
 }
 
 /* svm->chunks is locked. The chunk may have been idle: it is not any more. */
@@ -261,7 +262,7 @@ struct dmirror_chunk *dmirror_chunk_get(struct dmirror_svm *svm, u64 addr)
 
 	if (chunk)
 		return chunk;
-	collect(svm, 1);
+	remove_idle_chunks(svm, 1);
 	return chunk_create(svm, addr);
 }
 
@@ -304,9 +305,7 @@ void dmirror_chunk_put(struct dmirror_chunk *chunk)
 
 static void svm_locks_init(struct dmirror_svm *svm)
 {
-	static struct lock_class_key key;
-
-	__init_rwsem(&svm->lock, "dmirror_svm", &key);
+	init_rwsem(&svm->lock);
 	xa_init_flags(&svm->chunks, XA_FLAGS_ACCOUNT);
 }
 
@@ -453,7 +452,7 @@ int dmirror_svm_enter(struct dmirror_svm *svm)
 }
 
 /**
- * dmirror_svm_exit() - have done with the device
+ * dmirror_svm_exit() - stop using the device
  * @svm: the mirror
  * @ret: what is to be answered
  *
@@ -561,8 +560,6 @@ void dmirror_svm_destroy(struct dmirror_svm *svm)
 
 	dmirror_pt_destroy(&svm->pt);
 	mtree_destroy(&svm->preferred);
-	/* A later mm could be at the same address. */
-	dmirror_devmem_fail_once(&svm->dev->devmem, svm->mm);
 	mmdrop(svm->mm);
 	kfree(svm);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Tracepoints. Times are in nanoseconds, lengths in pages.
+ * Tracepoints. Times are in nanoseconds; npages, moved and the like are in pages.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM dmirror
@@ -35,14 +35,18 @@ TRACE_EVENT(dmirror_fault,
 		  __entry->write ? "write" : "read", __entry->ret)
 );
 
+TRACE_DEFINE_ENUM(DMIRROR_TARGET_SYSTEM);
+TRACE_DEFINE_ENUM(DMIRROR_TARGET_DEVICE);
+TRACE_DEFINE_ENUM(DMIRROR_TARGET_STAY);
+
 /* A batch was migrated; the phases are those of the protocol in migrate.c. */
 TRACE_EVENT(dmirror_migrate,
-	TP_PROTO(unsigned int dev, bool to_device, u64 addr,
+	TP_PROTO(unsigned int dev, unsigned int target, u64 addr,
 		 unsigned long npages, unsigned long moved, const u64 *ns),
-	TP_ARGS(dev, to_device, addr, npages, moved, ns),
+	TP_ARGS(dev, target, addr, npages, moved, ns),
 	TP_STRUCT__entry(
 		__field(unsigned int, dev)
-		__field(bool, to_device)
+		__field(unsigned int, target)
 		__field(u64, addr)
 		__field(unsigned long, npages)
 		__field(unsigned long, moved)
@@ -54,7 +58,7 @@ TRACE_EVENT(dmirror_migrate,
 	),
 	TP_fast_assign(
 		__entry->dev = dev;
-		__entry->to_device = to_device;
+		__entry->target = target;
 		__entry->addr = addr;
 		__entry->npages = npages;
 		__entry->moved = moved;
@@ -65,7 +69,11 @@ TRACE_EVENT(dmirror_migrate,
 		__entry->finalize = ns[4];
 	),
 	TP_printk("dev=%u to=%s addr=%#llx npages=%lu moved=%lu setup=%llu alloc=%llu copy=%llu pages=%llu finalize=%llu",
-		  __entry->dev, __entry->to_device ? "device" : "system",
+		  __entry->dev,
+		  __print_symbolic(__entry->target,
+				   { DMIRROR_TARGET_SYSTEM, "system" },
+				   { DMIRROR_TARGET_DEVICE, "device" },
+				   { DMIRROR_TARGET_STAY, "stay" }),
 		  __entry->addr, __entry->npages, __entry->moved,
 		  __entry->setup, __entry->alloc, __entry->copy,
 		  __entry->pages, __entry->finalize)
