@@ -129,6 +129,20 @@ TEST_F(state, free_and_written_there)
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + DM_WAYS));
 }
 
+/* The same, and the device had it mapped to write to before that: it is kept. */
+TEST_F(state, free_as_it_writes)
+{
+	dm_fill(self->buf, self->len, SEED + 1);
+	ASSERT_EQ(0, dm_write(self->fd, self->mem, self->buf, self->len));
+	dm_settle();
+	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_FREE));
+	dm_fill(self->buf, self->len, SEED + 2);
+	ASSERT_EQ(0, dm_write(self->fd, self->mem, self->buf, self->len));
+	dm_settle();
+	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_PAGEOUT));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 2));
+}
+
 /* To populate it is to touch it, which brings private memory back. */
 TEST_F(state, populate)
 {

@@ -298,6 +298,57 @@ TEST_F_TIMEOUT(state, cgroup_let_go, 120)
 	EXPECT_GE(before, dying());
 }
 
+#define EXCLUSIVE_PAGES		128
+#define EXCLUSIVE_ROUNDS	8
+
+/* Pages that a device has exclusively when they are unmapped are free then. */
+static void unmaps_exclusive(const struct dm *dm)
+{
+	const size_t len = EXCLUSIVE_PAGES * dm->page;
+	int fd = dm_open_number(dm->device);
+	struct dmirror_atomic a;
+	long long before = 0;
+	unsigned int round;
+	char *mem, *at;
+
+	cgroup_enter("dmirror");
+	DM_CHECK(fd >= 0);
+	for (round = 0; round <= EXCLUSIVE_ROUNDS; round++) {
+		mem = dm_map_flags(len, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS);
+		DM_CHECK(mem);
+		for (at = mem; at < mem + len; at += dm->page) {
+			dm_poke(at, 1);
+			DM_CHECK(!dm_atomic(fd, DMIRROR_ATOMIC_ADD, at, 8, 1, 0,
+					    &a));
+		}
+		DM_CHECK(a.flags == DMIRROR_ATOMIC_EXCLUSIVE);
+		if (round & 1)
+			DM_CHECK(!madvise(mem, len, MADV_DONTNEED));
+		DM_CHECK(!munmap(mem, len));
+		if (!round)
+			before = charged("dmirror");
+	}
+	DM_CHECK(charged("dmirror") < before + SLACK);
+	_exit(0);
+}
+
+TEST_F_TIMEOUT(state, exclusive_let_go, 120)
+{
+	const char *why = cgroup_make("dmirror");
+	pid_t pid;
+
+	if (variant->backing.thp)
+		return;
+	if (why)
+		SKIP(return, "%s", why);
+	pid = fork();
+	if (!pid)
+		unmaps_exclusive(&self->dm);
+	EXPECT_EQ(0, dm_wait(pid));
+	EXPECT_EQ(0, cgroup_remove("dmirror"));
+}
+
 /*
  * A hole as large as a huge page, in a cgroup in which there never was one: what it
  * becomes is split, on the device and in the system.

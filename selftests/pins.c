@@ -6,8 +6,10 @@
  */
 #include <linux/io_uring.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include "dmirror_state.h"
+#include "dmirror_inject.h"
 
 #define HELD	4	/* pages */
 
@@ -93,6 +95,63 @@ TEST_F(state, held_from_there)
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 
 	ASSERT_EQ(0, ring_let_go(ring));
+	close(ring);
+}
+
+/* A page of them cannot come, since somebody has it: then none is held. */
+TEST_F(state, not_to_be_held)
+{
+	char *wanted = self->mem + 8 * self->page;
+	struct iovec first = { wanted, self->page };
+	int ring = ring_open(), pipes[2];
+
+	if (variant->backing.memory_type != DMIRROR_MEMORY_COHERENT)
+		return;
+	if (ring < 0)
+		SKIP(return, "no io_uring: CONFIG_IO_URING");
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(self->page, vmsplice(pipes[1], &first, 1, 0));
+	EXPECT_NE(0, ring_hold(ring, wanted, HELD * self->page));
+	ASSERT_EQ(self->page, read(pipes[0], self->buf, self->page));
+	close(pipes[0]);
+	close(pipes[1]);
+	EXPECT_EQ(0, dm_to_system_settled(self->fd, self->mem, self->len));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	close(ring);
+}
+
+#define FAILURES_MAX	200
+
+/* There is no memory for them to come to, or for something else: nothing is lost. */
+TEST_F_TIMEOUT(state, no_memory_to_be_held, 120)
+{
+	char *wanted = self->mem + 8 * self->page;
+	const char *why = dm_nth_setup();
+	int ring = ring_open(), ret;
+	bool failed = true;
+	unsigned int n;
+
+	if (variant->backing.thp)
+		return;
+	if (ring < 0)
+		SKIP(return, "no io_uring: CONFIG_IO_URING");
+	if (why)
+		SKIP(return, "%s", why);
+	for (n = 1; failed && n < FAILURES_MAX; n++) {
+		ASSERT_EQ(0, dm_to_device_settled(self->fd, self->mem,
+						  self->len));
+		ASSERT_EQ(0, dm_nth_start(n));
+		ret = ring_hold(ring, wanted, HELD * self->page);
+		failed = dm_nth_stop();
+		ASSERT_EQ(0, dm_stuck(self->fd, self->mem, self->len));
+		if (!ret)
+			ASSERT_EQ(0, ring_let_go(ring));
+		ASSERT_EQ(0, dm_to_system_settled(self->fd, self->mem,
+						  self->len));
+		EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	}
+	EXPECT_FALSE(failed);
 	close(ring);
 }
 

@@ -18,6 +18,19 @@
 #define UFFD_FEATURE_WP_UNPOPULATED	0x2000
 #endif
 
+#ifndef UFFDIO_MOVE
+#define UFFD_FEATURE_MOVE	0x10000
+struct uffdio_move {
+	__u64 dst;
+	__u64 src;
+	__u64 len;
+	__u64 mode;
+	__s64 move;
+};
+
+#define UFFDIO_MOVE		_IOWR(UFFDIO, 5, struct uffdio_move)
+#endif
+
 /*
  * 6.1 takes what is dirty for soft-dirty when it has moved to where the CPU maps it:
  * of coherent memory more pages have the bit than should, and none fewer.
@@ -118,6 +131,87 @@ TEST_F(state, soft_dirty_cleared_there)
 	ASSERT_EQ(0, dm_to_system(self->fd, self->mem, self->len));
 	EXPECT_TRUE(bits_are(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty));
 	EXPECT_EQ(1, dm_peek(self->mem));
+}
+
+/* Cleared while the device has it mapped to write to: what it goes on to write is seen. */
+TEST_F(state, soft_dirty_cleared_as_it_writes)
+{
+	bool coherent = variant->backing.memory_type == DMIRROR_MEMORY_COHERENT;
+	bool dirty[MAX_PAGES] = { 0 };
+	unsigned int turn;
+
+	dm_poke(self->mem, dm_peek(self->mem));
+	bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
+	if (!any(dirty))
+		SKIP(return, "no soft-dirty bits: CONFIG_MEM_SOFT_DIRTY");
+	for (turn = 0; turn < (coherent ? 2 : 1); turn++) {
+		if (turn)
+			ASSERT_EQ(0, dm_to_device(self->fd, self->mem,
+						  self->len));
+		ASSERT_EQ(0, dm_write64(self->fd, self->mem, 1));
+		ASSERT_EQ(0, clear_soft_dirty());
+		bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
+		ASSERT_FALSE(dirty[0]);
+		ASSERT_EQ(0, dm_write64(self->fd, self->mem, 2));
+		bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
+		EXPECT_TRUE(dirty[0]);
+	}
+	ASSERT_EQ(0, dm_to_system(self->fd, self->mem, self->len));
+	bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
+	EXPECT_TRUE(dirty[0]);
+}
+
+/* What is mapped somewhere else than before counts as written to, on the device too. */
+TEST_F(state, soft_dirty_moved)
+{
+	size_t len = 4 * self->page;
+	char *to = dm_map(&self->dm, self->len), *at = to + self->page;
+	bool dirty[MAX_PAGES] = { 0 }, all[MAX_PAGES];
+
+	if (variant->backing.thp)
+		return;
+	ASSERT_NE(NULL, to);
+	memset(all, true, sizeof(all));
+	dm_poke(self->mem, dm_peek(self->mem));
+	bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
+	if (!any(dirty))
+		SKIP(return, "no soft-dirty bits: CONFIG_MEM_SOFT_DIRTY");
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, clear_soft_dirty());
+	ASSERT_EQ(at, mremap(self->mem + 8 * self->page, len, len,
+			     MREMAP_MAYMOVE | MREMAP_FIXED, at));
+	EXPECT_TRUE(dm_all(self->fd, at, len, DMIRROR_PLACE_LOCAL));
+	EXPECT_TRUE(bits_are(at, len, PAGEMAP_SOFT_DIRTY, all));
+	ASSERT_EQ(0, dm_to_system(self->fd, at, len));
+	EXPECT_TRUE(bits_are(at, len, PAGEMAP_SOFT_DIRTY, all));
+	EXPECT_EQ(0, dm_bad_from(at, len, SEED, 8));
+	munmap(to, self->len);
+}
+
+/* A hole that becomes coherent memory can be written to without a fault: it is dirty. */
+TEST_F(state, soft_dirty_hole)
+{
+	char *mem = dm_map(&self->dm, self->len);
+	bool dirty[MAX_PAGES] = { 0 }, all[MAX_PAGES];
+	unsigned int way;
+
+	if (variant->backing.memory_type != DMIRROR_MEMORY_COHERENT)
+		return;
+	ASSERT_NE(NULL, mem);
+	memset(all, true, sizeof(all));
+	dm_poke(self->mem, dm_peek(self->mem));
+	bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
+	if (!any(dirty))
+		SKIP(return, "no soft-dirty bits: CONFIG_MEM_SOFT_DIRTY");
+	for (way = 0; way < DM_WAYS; way++) {
+		ASSERT_EQ(0, madvise(mem, self->len, MADV_DONTNEED));
+		ASSERT_EQ(0, clear_soft_dirty());
+		ASSERT_EQ(0, dm_to_device(self->fd, mem, self->len));
+		EXPECT_TRUE(bits_are(mem, self->len, PAGEMAP_SOFT_DIRTY, all));
+		ASSERT_EQ(0, dm_back(self->fd, mem, self->len, way));
+		EXPECT_TRUE(bits_are(mem, self->len, PAGEMAP_SOFT_DIRTY, all));
+	}
+	munmap(mem, self->len);
 }
 
 /*
@@ -410,6 +504,95 @@ TEST_F(state, uffd_wp_zero)
 	EXPECT_EQ(7, dm_peek(mem));
 	close(uffd);
 	munmap(mem, self->len);
+}
+
+/* Protected while the device has it mapped to write to: it may no longer. */
+TEST_F(state, uffd_wp_as_it_writes)
+{
+	const char *why;
+	unsigned int turn;
+	int uffd;
+
+	why = watch(self->mem, self->len, UFFDIO_REGISTER_MODE_WP, &uffd);
+	if (why)
+		SKIP(return, "%s", why);
+	for (turn = 0; turn < 2; turn++) {
+		if (turn)
+			ASSERT_EQ(0, dm_to_device(self->fd, self->mem,
+						  self->len));
+		ASSERT_EQ(0, dm_write64(self->fd, self->mem, 1));
+		ASSERT_EQ(0, protect(uffd, self->mem, self->len, true));
+		EXPECT_NE(0, dm_write64(self->fd, self->mem, 2));
+		EXPECT_EQ(1, dm_peek(self->mem));
+		ASSERT_EQ(0, protect(uffd, self->mem, self->len, false));
+		EXPECT_EQ(0, dm_write64(self->fd, self->mem, 3));
+		EXPECT_EQ(3, dm_peek(self->mem));
+	}
+	close(uffd);
+}
+
+/* A fork takes no protection away, of the device's memory neither. */
+TEST_F(state, uffd_wp_and_fork)
+{
+	bool want[MAX_PAGES];
+	unsigned int way;
+	const char *why;
+	pid_t pid;
+	int uffd;
+
+	memset(want, true, sizeof(want));
+	why = watch(self->mem, self->len, UFFDIO_REGISTER_MODE_WP, &uffd);
+	if (why)
+		SKIP(return, "%s", why);
+	for (way = 0; way < DM_WAYS; way++) {
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		ASSERT_EQ(0, protect(uffd, self->mem, self->len, true));
+		pid = fork();
+		if (!pid)
+			_exit(0);
+		EXPECT_EQ(0, dm_wait(pid));
+		EXPECT_TRUE(bits_are(self->mem, self->len, PAGEMAP_UFFD_WP,
+				     want));
+		ASSERT_EQ(0, dm_back(self->fd, self->mem, self->len, way));
+		EXPECT_TRUE(bits_are(self->mem, self->len, PAGEMAP_UFFD_WP,
+				     want));
+		ASSERT_EQ(0, protect(uffd, self->mem, self->len, false));
+	}
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	close(uffd);
+}
+
+/* Pages that userfaultfd has moved elsewhere: the device does not use them here. */
+TEST_F(state, uffd_move)
+{
+	char *to = dm_map(&self->dm, self->len);
+	struct uffdio_move move = {
+		.dst = (uintptr_t)to,
+		.src = (uintptr_t)self->mem,
+		.len = self->len,
+	};
+	__u64 value = 1;
+	const char *why;
+	int uffd;
+
+	if (variant->backing.thp)
+		return;
+	ASSERT_NE(NULL, to);
+	why = watch_with(to, self->len, UFFDIO_REGISTER_MODE_MISSING,
+			 UFFD_FEATURE_MOVE, &uffd);
+	if (why)
+		SKIP(return, "%s", why);
+	dm_fill(self->buf, self->len, SEED + 1);
+	ASSERT_EQ(0, dm_write(self->fd, self->mem, self->buf, self->len));
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_MOVE, &move));
+	EXPECT_EQ(0, dm_bad(to, self->len, SEED + 1));
+	EXPECT_EQ(0, dm_read64(self->fd, self->mem, &value));
+	EXPECT_EQ(0, value);
+	EXPECT_EQ(0, dm_write64(self->fd, self->mem, 9));
+	EXPECT_EQ(0, dm_bad(to, self->len, SEED + 1));
+	EXPECT_EQ(9, dm_peek(self->mem));
+	close(uffd);
+	munmap(to, self->len);
 }
 
 /* What is protected while the device has it exclusively is so when the CPU has it again. */
