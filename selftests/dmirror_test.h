@@ -654,11 +654,13 @@ static inline char *dm_map(const struct dm *dm, size_t len)
 static inline char *dm_alloc(const struct dm *dm, size_t len, __u64 seed)
 {
 	char *p = dm_map(dm, len);
+	unsigned int tries;
 
 	if (!p)
 		return NULL;
 	dm_fill(p, len, seed);
-	if (dm->backing.thp && dm_thp_kib(p) < (long)(len / DM_HUGE * 2048))
+	for (tries = 0; dm->backing.thp && tries < DM_RETRIES &&
+	     dm_thp_kib(p) < (long)(len / DM_HUGE * 2048); tries++)
 		madvise(p, len, MADV_COLLAPSE);
 	return p;
 }
@@ -704,6 +706,7 @@ static inline bool dm_large(const struct dm *dm)
 static inline bool dm_splits(const struct dm *dm)
 {
 	struct dmirror_migrate m = { 0 };
+	unsigned int tries;
 	char *p;
 
 	if (!dm->backing.thp)
@@ -712,8 +715,9 @@ static inline bool dm_splits(const struct dm *dm)
 	if (!p)
 		return false;
 	mprotect(p, dm->page, PROT_READ);
-	dm_migrate_raw(dm->fd, p + dm->page, dm->page, DMIRROR_TARGET_DEVICE,
-		       &m);
+	for (tries = 0; !m.moved && tries < 5; tries++)
+		dm_migrate_raw(dm->fd, p + dm->page, dm->page,
+			       DMIRROR_TARGET_DEVICE, &m);
 	munmap(p, DM_HUGE);
 	return m.moved != 0;
 }

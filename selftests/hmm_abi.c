@@ -416,9 +416,12 @@ TEST_F_TIMEOUT(hmm, release_lets_nothing_in, 120)
 			;
 		_exit(1);
 	}
-	for (i = 0; i < 1000 && dm_counter(self->dm.device, "full") == full; i++)
+	for (i = 0; i < 60000 && dm_counter(self->dm.device, "full") == full; i++) {
 		dm_migrate_raw(self->dm.fd, other, self->page,
 			       DMIRROR_TARGET_DEVICE, &m);
+		if (i > 1000)
+			dm_msleep(1);
+	}
 	EXPECT_LT(full, dm_counter(self->dm.device, "full"));
 	kill(pid, SIGKILL);
 	EXPECT_EQ(-SIGKILL, dm_wait(pid));
@@ -805,15 +808,21 @@ TEST_F(hmm, opener_has_exited)
 #define VAST_PAGES	0x100000000UL
 
 /* A child looks for exclusive pages in sixteen terabytes of nothing. */
-static pid_t look_at_vast(const struct dm *dm)
+static pid_t look_at_vast(const struct dm *dm, __u64 *begun)
 {
-	pid_t pid = fork();
+	pid_t pid;
 	int fd, ret;
 
-	if (pid)
+	dm_poke(begun, 0);
+	pid = fork();
+	if (pid) {
+		dm_await(begun, 1);
+		dm_msleep(200);
 		return pid;
+	}
 	fd = hmm_open(dm->device);
 	DM_CHECK(fd >= 0);
+	dm_poke(begun, 1);
 	ret = hmm_call(fd, HMM_CHECK_EXCLUSIVE, NULL, NULL, VAST_PAGES, NULL);
 	_exit(ret == -ENODEV ? 19 : 1);
 }
@@ -821,14 +830,15 @@ static pid_t look_at_vast(const struct dm *dm)
 /* That ends when it is killed, or the device is unplugged. */
 TEST_F_TIMEOUT(hmm, check_exclusive_ends, 180)
 {
-	pid_t pid = look_at_vast(&self->dm);
+	__u64 *begun = dm_shared();
+	pid_t pid;
 
-	dm_msleep(200);
+	ASSERT_NE(NULL, begun);
+	pid = look_at_vast(&self->dm, begun);
 	kill(pid, SIGKILL);
 	EXPECT_EQ(-SIGKILL, dm_wait_for(pid, 60));
 
-	pid = look_at_vast(&self->dm);
-	dm_msleep(200);
+	pid = look_at_vast(&self->dm, begun);
 	EXPECT_EQ(0, dm_unplug(self->dm.device));
 	EXPECT_EQ(19, dm_wait_for(pid, 60));
 	kill(pid, SIGKILL);

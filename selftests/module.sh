@@ -210,12 +210,13 @@ refused() {
 	words=$1
 	shift
 	COHERENT= ; unload
-	dmesg | wc -l >"$TMP/before"
+	echo "dmirror-module: refused $$ $*" >/dev/kmsg
 	if load "$@"; then
 		echo "# loaded with $*"
 		return 1
 	fi
-	dmesg | tail -n +"$(($(cat "$TMP/before") + 1))" >"$TMP/log"
+	dmesg | awk -v mark="refused $$ $*" \
+		'after; index($0, mark) { after = 1 }' >"$TMP/log"
 	for word in $words; do
 		if ! grep -i dmirror "$TMP/log" | grep -q -e "$word"; then
 			echo "# no message with $word for $*:"

@@ -92,6 +92,7 @@ FIXTURE_SETUP(peers)
 
 FIXTURE_TEARDOWN(peers)
 {
+	dm_knob(DM_PARAM("device_fault_window"), "0");
 	free(self->buf);
 	munmap(self->mem, self->len);
 	close(self->fds[0]);

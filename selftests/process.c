@@ -64,6 +64,7 @@ FIXTURE_SETUP(process)
 
 FIXTURE_TEARDOWN(process)
 {
+	dm_knob(DM_PARAM("cpu_fault_window"), "64");
 	free(self->buf);
 	munmap(self->mem, self->len);
 	close(self->fd);

@@ -254,10 +254,12 @@ static int look(struct dm_worker *w)
 
 static const char * const daemons[][3] = {
 	/* file, during the storm, after it */
-	{ KHUGEPAGED "scan_sleep_millisecs", "50", "10000" },
+	{ KHUGEPAGED "scan_sleep_millisecs", "50", "3600000" },
+	{ KHUGEPAGED "max_ptes_swap", "64", "0" },
 	{ KHUGEPAGED "alloc_sleep_millisecs", "50", "60000" },
 	{ KSM "sleep_millisecs", "20", "20" },
 	{ KSM "pages_to_scan", "200", "100" },
+	{ "/proc/sys/kernel/numa_balancing", "1", "0" },
 	{ KSM "run", "0", "2" },
 	{ KSM "run", "1", "0" },
 };

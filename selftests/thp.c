@@ -59,6 +59,7 @@ FIXTURE_SETUP(thp)
 
 FIXTURE_TEARDOWN(thp)
 {
+	dm_refuse_pages(NULL, false);
 	free(self->buf);
 	munmap(self->mem, DM_HUGE);
 	if (self->hmm >= 0) {

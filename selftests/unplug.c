@@ -823,6 +823,7 @@ TEST_F_TIMEOUT(unplug, atomics_on_anothers_memory, 180)
 {
 	struct adder a = { .mem = self->mem };
 	unsigned int round;
+	__u64 before;
 	int device;
 
 	if (variant->backing.memory_type != DMIRROR_MEMORY_COHERENT ||
@@ -836,9 +837,10 @@ TEST_F_TIMEOUT(unplug, atomics_on_anothers_memory, 180)
 		self->fd = dm_open_number(self->dm.device);
 		ASSERT_LE(0, self->fd);
 		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		before = a.added;
 		ASSERT_EQ(0, pthread_create(&a.thread, NULL, add_to_the_end,
 					    &a));
-		dm_await(&a.added, round + 1);
+		dm_await(&a.added, before + 1);
 		EXPECT_EQ(0, dm_unplug(device));
 		pthread_join(a.thread, NULL);
 		EXPECT_EQ(-ENODEV, a.ret);
