@@ -113,8 +113,8 @@ reload_often() {
 
 # Copies that are made to fail do not keep the driver from evicting what programs have left.
 unload_with_failing_copies() {
-	[ -e /sys/kernel/debug/dmirror/fail_copy ] || return 5
 	unload && load || return 1
+	[ -e /sys/kernel/debug/dmirror/fail_copy ] || return 5
 	start_holding keep /dev/dmirror0 || return 1
 	for setting in verbose=0 interval=1 times=-1 probability=100; do
 		echo "${setting#*=}" >"/sys/kernel/debug/dmirror/fail_copy/${setting%=*}"
