@@ -321,6 +321,9 @@ TEST_F(jobs, number_not_told)
 		ASSERT_EQ(-EFAULT, dm_call(self->dm.fd, DMIRROR_IOC_SUBMIT,
 					   args));
 	/* It is cancelled: nobody waits for a fault that is not served. */
+	ASSERT_EQ(0, mprotect(args, self->dm.page, PROT_READ | PROT_WRITE));
+	args->addr += self->len / 2;
+	ASSERT_EQ(0, mprotect(args, self->dm.page, PROT_READ));
 	ASSERT_TRUE(set_hold(self->dir, true));
 	EXPECT_EQ(-EFAULT, dm_call(self->dm.fd, DMIRROR_IOC_SUBMIT, args));
 	EXPECT_EQ(0, dm_faults_waiting(self->dm.device));
