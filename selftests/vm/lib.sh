@@ -34,7 +34,7 @@ with_progress() {
 	local text=$1 count=$2 start=$SECONDS owner=$BASHPID status=0 ticker pause=10; shift 2
 	[ -t 2 ] || pause=60
 	say "$text"
-	# Nothing of this outlives the command: it would hold locks, and the output of who captures it.
+	# Nothing of this outlives the command: it would hold locks, and output that is captured.
 	(
 		trap 'kill $! 2>/dev/null; exit 0' TERM
 		while sleep "$pause" & wait $! && kill -0 "$owner" 2>/dev/null; do
