@@ -69,6 +69,17 @@ static int cgroup_remove(const char *cgroup)
 	return -EBUSY;
 }
 
+/* A child does what it enters the cgroup for: 0 if that went well, and nothing is left */
+static int in_cgroup(const char *cgroup, const struct dm *dm,
+		     void (*work)(const struct dm *dm))
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		work(dm);
+	return dm_wait(pid) ?: cgroup_remove(cgroup);
+}
+
 /* What is charged, in bytes, but for what the kernel itself has for the program */
 static long long charged(const char *cgroup)
 {
@@ -115,15 +126,10 @@ static void stays_charged(const struct dm *dm)
 TEST_F_TIMEOUT(state, stays_charged, 120)
 {
 	const char *why = cgroup_make("dmirror");
-	pid_t pid;
 
 	if (why)
 		SKIP(return, "%s", why);
-	pid = fork();
-	if (!pid)
-		stays_charged(&self->dm);
-	EXPECT_EQ(0, dm_wait(pid));
-	EXPECT_EQ(0, cgroup_remove("dmirror"));
+	EXPECT_EQ(0, in_cgroup("dmirror", &self->dm, stays_charged));
 }
 
 /*
@@ -241,17 +247,12 @@ static void uses_tables(const struct dm *dm)
 TEST_F_TIMEOUT(state, tables_are_charged, 120)
 {
 	const char *why = cgroup_make("dmirror");
-	pid_t pid;
 
 	if (variant->backing.thp)
 		return;
 	if (why)
 		SKIP(return, "%s", why);
-	pid = fork();
-	if (!pid)
-		uses_tables(&self->dm);
-	EXPECT_EQ(0, dm_wait(pid));
-	EXPECT_EQ(0, cgroup_remove("dmirror"));
+	EXPECT_EQ(0, in_cgroup("dmirror", &self->dm, uses_tables));
 }
 
 static void has_faults_served(const struct dm *dm)
@@ -343,17 +344,12 @@ static void unmaps_exclusive(const struct dm *dm)
 TEST_F_TIMEOUT(state, exclusive_let_go, 120)
 {
 	const char *why = cgroup_make("dmirror");
-	pid_t pid;
 
 	if (variant->backing.thp)
 		return;
 	if (why)
 		SKIP(return, "%s", why);
-	pid = fork();
-	if (!pid)
-		unmaps_exclusive(&self->dm);
-	EXPECT_EQ(0, dm_wait(pid));
-	EXPECT_EQ(0, cgroup_remove("dmirror"));
+	EXPECT_EQ(0, in_cgroup("dmirror", &self->dm, unmaps_exclusive));
 }
 
 /*
@@ -385,15 +381,10 @@ static void uses_huge_hole(const struct dm *dm)
 TEST_F_TIMEOUT(state, hole_in_a_new_cgroup, 120)
 {
 	const char *why = cgroup_make("dmirror-new");
-	pid_t pid;
 
 	if (why)
 		SKIP(return, "%s", why);
-	pid = fork();
-	if (!pid)
-		uses_huge_hole(&self->dm);
-	EXPECT_EQ(0, dm_wait(pid));
-	EXPECT_EQ(0, cgroup_remove("dmirror-new"));
+	EXPECT_EQ(0, in_cgroup("dmirror-new", &self->dm, uses_huge_hole));
 }
 
 #define NODE_SIZE	(16UL << 20)
@@ -426,17 +417,12 @@ static void maps_the_node(const struct dm *dm)
 TEST_F_TIMEOUT(state, node_lets_go, 120)
 {
 	const char *why = cgroup_make("dmirror");
-	pid_t pid;
 
 	if (variant->backing.thp)
 		return;
 	if (why)
 		SKIP(return, "%s", why);
-	pid = fork();
-	if (!pid)
-		maps_the_node(&self->dm);
-	EXPECT_EQ(0, dm_wait(pid));
-	EXPECT_EQ(0, cgroup_remove("dmirror"));
+	EXPECT_EQ(0, in_cgroup("dmirror", &self->dm, maps_the_node));
 }
 
 TEST_HARNESS_MAIN

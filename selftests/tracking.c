@@ -79,6 +79,16 @@ static int clear_soft_dirty(void)
 
 static const bool none[MAX_PAGES];
 
+/* False where the kernel has no such bits */
+static bool is_dirty_when_written(char *mem)
+{
+	bool dirty[1];
+
+	dm_poke(mem, dm_peek(mem));
+	bits(mem, dm_page_size(), PAGEMAP_SOFT_DIRTY, dirty);
+	return dirty[0];
+}
+
 /* What the CPU has written to is known when the memory has been away. */
 TEST_F(state, soft_dirty)
 {
@@ -116,10 +126,9 @@ TEST_F(state, soft_dirty_cleared_there)
 
 	more_is_right = dm_kernel_before(6, 12) &&
 		variant->backing.memory_type == DMIRROR_MEMORY_COHERENT;
-	dm_poke(self->mem, dm_peek(self->mem));
-	bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
-	if (!any(dirty))
+	if (!is_dirty_when_written(self->mem))
 		SKIP(return, "no soft-dirty bits: CONFIG_MEM_SOFT_DIRTY");
+	bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
 	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
 	ASSERT_EQ(0, clear_soft_dirty());
 	EXPECT_TRUE(bits_are(self->mem, self->len, PAGEMAP_SOFT_DIRTY,
@@ -140,9 +149,7 @@ TEST_F(state, soft_dirty_cleared_as_it_writes)
 	bool dirty[MAX_PAGES] = { 0 };
 	unsigned int turn;
 
-	dm_poke(self->mem, dm_peek(self->mem));
-	bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
-	if (!any(dirty))
+	if (!is_dirty_when_written(self->mem))
 		SKIP(return, "no soft-dirty bits: CONFIG_MEM_SOFT_DIRTY");
 	for (turn = 0; turn < (coherent ? 2 : 1); turn++) {
 		if (turn)
@@ -166,15 +173,13 @@ TEST_F(state, soft_dirty_moved)
 {
 	size_t len = 4 * self->page;
 	char *to = dm_map(&self->dm, self->len), *at = to + self->page;
-	bool dirty[MAX_PAGES] = { 0 }, all[MAX_PAGES];
+	bool all[MAX_PAGES];
 
 	if (variant->backing.thp)
 		return;
 	ASSERT_NE(NULL, to);
 	memset(all, true, sizeof(all));
-	dm_poke(self->mem, dm_peek(self->mem));
-	bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
-	if (!any(dirty))
+	if (!is_dirty_when_written(self->mem))
 		SKIP(return, "no soft-dirty bits: CONFIG_MEM_SOFT_DIRTY");
 	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
 	ASSERT_EQ(0, clear_soft_dirty());
@@ -192,16 +197,14 @@ TEST_F(state, soft_dirty_moved)
 TEST_F(state, soft_dirty_hole)
 {
 	char *mem = dm_map(&self->dm, self->len);
-	bool dirty[MAX_PAGES] = { 0 }, all[MAX_PAGES];
+	bool all[MAX_PAGES];
 	unsigned int way;
 
 	if (variant->backing.memory_type != DMIRROR_MEMORY_COHERENT)
 		return;
 	ASSERT_NE(NULL, mem);
 	memset(all, true, sizeof(all));
-	dm_poke(self->mem, dm_peek(self->mem));
-	bits(self->mem, self->len, PAGEMAP_SOFT_DIRTY, dirty);
-	if (!any(dirty))
+	if (!is_dirty_when_written(self->mem))
 		SKIP(return, "no soft-dirty bits: CONFIG_MEM_SOFT_DIRTY");
 	for (way = 0; way < DM_WAYS; way++) {
 		ASSERT_EQ(0, madvise(mem, self->len, MADV_DONTNEED));
@@ -223,9 +226,7 @@ TEST_F(state, soft_dirty_exclusive)
 	bool dirty[MAX_PAGES] = { 0 };
 	struct dmirror_atomic a;
 
-	dm_poke(self->mem, dm_peek(self->mem));
-	bits(self->mem, self->page, PAGEMAP_SOFT_DIRTY, dirty);
-	if (!any(dirty))
+	if (!is_dirty_when_written(self->mem))
 		SKIP(return, "no soft-dirty bits: CONFIG_MEM_SOFT_DIRTY");
 	ASSERT_EQ(0, clear_soft_dirty());
 	bits(self->mem, self->page, PAGEMAP_SOFT_DIRTY, dirty);

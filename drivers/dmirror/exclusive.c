@@ -133,7 +133,8 @@ static int bring_back(struct dmirror_svm *svm, u64 addr)
  * -EBUSY if the page cannot be had, as for a part of a huge page that is mapped by
  * PTEs on kernels before 6.15; -EBUSY, on newer kernels -EOPNOTSUPP, if it is not
  * anonymous; -EOPNOTSUPP if it is in the coherent memory of another device; -EIO if
- * it could not be copied back; -ENOMEM; -EINTR on a fatal signal or if the mirror was stopped.
+ * it could not be copied back; -ENOMEM; -EINTR on a fatal signal or if the mirror was
+ * stopped.
  */
 int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 {
