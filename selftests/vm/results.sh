@@ -36,14 +36,15 @@ split_results() {
 }
 
 # What a kernel that is well does not print. A name, then what to look for; the first fits. Of
-# memory that cannot go offline it dumps an unmovable page, or one whose migration failed.
+# memory that cannot go offline it dumps an unmovable page, or one that it could not isolate or
+# migrate.
 KERNEL_COMPLAINTS="
 lockdep   WARNING: (possible|suspicious|bad|inconsistent|nested|lock)|correctness validator
 kasan     KASAN:
 ubsan     UBSAN:
 hung_task blocked for more than|lockup|detected (expedited )?stalls
 kmemleak  kmemleak: .*(new suspected|disabled)
-bug       BUG|Oops|general protection|page dumped because: [^mu]|Kernel panic
+bug       BUG|Oops|general protection|page dumped because: [^imu]|Kernel panic
 warning   WARNING"
 
 # What 6.1 says where there is a node without a CPU, as with one CPU and two nodes.
