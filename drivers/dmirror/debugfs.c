@@ -6,6 +6,7 @@
 #include <linux/debugfs.h>
 #include <linux/fault-inject.h>
 #include <linux/seq_file.h>
+#include <linux/spinlock.h>
 
 #include "dmirror.h"
 
@@ -14,6 +15,20 @@ static struct dentry *root;
 #ifdef CONFIG_FAULT_INJECTION_DEBUG_FS
 static DECLARE_FAULT_ATTR(fail_copy);
 static DECLARE_FAULT_ATTR(lose_race);
+
+/* should_fail() counts as if it were called one at a time, and engines run in parallel. */
+static DEFINE_SPINLOCK(fault_lock);
+
+static bool should_fail_next(struct fault_attr *attr)
+{
+	unsigned long flags;
+	bool fail;
+
+	spin_lock_irqsave(&fault_lock, flags);
+	fail = should_fail(attr, 1);
+	spin_unlock_irqrestore(&fault_lock, flags);
+	return fail;
+}
 
 /**
  * dmirror_should_fail_copy() - is the copy engine to fail this job?
@@ -26,7 +41,7 @@ static DECLARE_FAULT_ATTR(lose_race);
  */
 bool dmirror_should_fail_copy(void)
 {
-	return should_fail(&fail_copy, 1);
+	return should_fail_next(&fail_copy);
 }
 
 /**
@@ -39,7 +54,7 @@ bool dmirror_should_fail_copy(void)
  */
 bool dmirror_should_lose_race(void)
 {
-	return should_fail(&lose_race, 1);
+	return should_fail_next(&lose_race);
 }
 
 static void add_fault_injection(void)
