@@ -125,8 +125,7 @@ VISIBLE_IF_KUNIT long dmirror_pages_take(struct dmirror_devmem *devmem,
 	index = first_free(block);
 	*nr = order ? 1U << order : free_run(block, index, *nr);
 	bitmap_set(block->map, index, *nr);
-	if (!block->used)
-		block->since = jiffies;
+	block->since = jiffies;
 	if (!list_is_last(&block->lru, &devmem->lru))
 		list_move_tail(&block->lru, &devmem->lru);
 	block_account(devmem, block, *nr, 0);

@@ -111,7 +111,7 @@ struct dmirror_counters {
  * @link: in the list of struct dmirror_devmem that fits @used and @withheld; in
  *	none while the block is being evicted
  * @lru: in the list of blocks by when they were last used, unless @used is 0
- * @since: when it was last empty and a page of it was allocated, in jiffies
+ * @since: when a page of it was last allocated, in jiffies
  * @used: pages allocated
  * @evicting: the block is being evicted or held, and nothing of it is given out
  * @map: which
@@ -574,7 +574,6 @@ enum dmirror_preference dmirror_preferred(struct dmirror_svm *svm, u64 addr,
 
 /* exclusive.c */
 int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr);
-int dmirror_exclusive_end(struct dmirror_svm *svm, u64 start, u64 end);
 int dmirror_atomic(struct dmirror_svm *svm, struct dmirror_hw_job *job,
 		   u32 *flags);
 

@@ -628,14 +628,15 @@ static void young_memory_stays(struct kunit *test)
 	dmirror_devmem_putback(&t->devmem, blocks[1]);
 	dmirror_devmem_putback(&t->devmem, blocks[2]);
 
-	/* It is young again only when it was empty in between. */
+	/* It is young again when a page of it is given out, and not by its use. */
 	touch(test, blocks[1]);
 	KUNIT_EXPECT_EQ(test, isolate(test, 60 * HZ), blocks[1]);
 	dmirror_devmem_putback(&t->devmem, blocks[1]);
 	return_page(test, blocks[1] * DMIRROR_BLOCK_PAGES);
-	take_page(test);
 	KUNIT_EXPECT_EQ(test, isolate(test, 60 * HZ), blocks[1]);
 	dmirror_devmem_putback(&t->devmem, blocks[1]);
+	take_page(test);
+	KUNIT_EXPECT_EQ(test, isolate(test, 60 * HZ), -1);
 	return_block(test, blocks[1] * DMIRROR_BLOCK_PAGES);
 	KUNIT_EXPECT_EQ(test, take_block(test) / DMIRROR_BLOCK_PAGES,
 			blocks[1]);
