@@ -198,6 +198,9 @@ static int use_engines(const char *node, unsigned int number)
 		return fail("engines that did nothing", engines.idle);
 	if (engines.bytes != 2 * len || engines.errors || engines.depth)
 		return fail("wrong counts", 0);
+	/* Each time, each of them has its share; fewer where pieces are large. */
+	if (engines.jobs > 2 * len / DM_HUGE * number)
+		return fail("number of jobs", engines.jobs);
 	return 0;
 }
 

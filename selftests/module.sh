@@ -43,12 +43,12 @@ value_of() {
 	done
 }
 
-# wait_for FILE WORD: until the file has the word, or for ten seconds
+# wait_for FILE WORD: until the file has the word, or for a minute
 wait_for() {
 	tries=0
 	until grep -q "$2" "$1" 2>/dev/null; do
 		tries=$((tries + 1))
-		[ "$tries" -lt 100 ] || return 1
+		[ "$tries" -lt 600 ] || return 1
 		sleep 0.1
 	done
 }
@@ -267,7 +267,7 @@ SPM0=$(value_of spm_addr_dev0)
 SPM1=$(value_of spm_addr_dev1)
 : "${SPM0:=0x40000000}" "${SPM1:=0x50000000}"
 
-ktap_set_plan 44
+ktap_set_plan 45
 check unload_with_memory.private unload_with_memory keep /dev/dmirror0
 check unload_with_memory.coherent unload_with_memory keep /dev/dmirror2
 check unload_with_dropped.private unload_with_memory drop /dev/dmirror0
@@ -283,6 +283,7 @@ check without_placeholders without_placeholders
 check without_hmm_abi without_hmm_abi
 check full_device full_device
 check with_engines.1 with_engines 1
+check with_engines.3 with_engines 3
 check with_engines.8 with_engines 8
 check with_window.4 with_window 4
 check with_window.2048 with_window 2048

@@ -32,7 +32,10 @@
 /* How many compute jobs run at a time. */
 #define COMPUTE_JOBS	4
 
-/* A copy of no more bytes is done before the submitter could go to sleep. */
+/*
+ * A copy of fewer bytes is done before the submitter could go to sleep. Of a batch that
+ * engines share, only the last part can be as small.
+ */
 #define COPY_AT_ONCE	SZ_256K
 
 /* A copy job; its fence signals when the engine is done with it. */
@@ -118,7 +121,7 @@ void dmirror_hw_init(struct dmirror_hw *hw, u64 size, unsigned int engines,
 		     unsigned int fault_entries)
 {
 	hw->size = size;
-	hw->share = round_down(DMIRROR_BLOCK_SIZE / engines, PAGE_SIZE);
+	hw->share = PAGE_ALIGN(DIV_ROUND_UP(DMIRROR_BLOCK_SIZE, engines));
 	faults_init(&hw->faults, fault_entries);
 	engines_init(hw, engines);
 }
@@ -443,7 +446,7 @@ struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
 	INIT_WORK(&job->work, copy_job_work);
 
 	/* With the engine in hand, a job that is its only one can run. */
-	idle = job->bytes <= COPY_AT_ONCE && mutex_trylock(&engine->busy);
+	idle = job->bytes < COPY_AT_ONCE && mutex_trylock(&engine->busy);
 	if (copy_job_enqueue(job, idle))
 		copy_job_run(job);
 	if (idle)
