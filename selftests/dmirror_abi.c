@@ -621,6 +621,43 @@ TEST_F(abi, atomic_exclusive_migrates)
 	EXPECT_EQ(0, dm_bad(self->mem, self->dm.len, SEED));
 }
 
+/* The same where the device does not know any more what it had. */
+TEST_F(abi, atomic_exclusive_forgotten)
+{
+	struct dmirror_atomic a;
+	struct dmirror_migrate m;
+	unsigned int i;
+	char *to;
+
+	to = mmap(NULL, self->dm.page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, to);
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, dm_to_system(self->dm.fd, self->mem, self->dm.len));
+		ASSERT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD, self->mem, 8, 1, 0,
+				       &a));
+		dm_settle();
+		if (i == 0)
+			ASSERT_EQ(0, dm_migrate(self->dm.fd, self->mem, self->dm.len,
+						DMIRROR_TARGET_STAY, &m));
+		if (i == 1)
+			ASSERT_EQ(0, mprotect(self->mem, self->dm.page, PROT_READ));
+		if (i == 2) {
+			ASSERT_EQ(to, mremap(self->mem, self->dm.page, self->dm.page,
+					     MREMAP_MAYMOVE | MREMAP_FIXED, to));
+			ASSERT_EQ(self->mem, mremap(to, self->dm.page, self->dm.page,
+						    MREMAP_MAYMOVE | MREMAP_FIXED,
+						    self->mem));
+		}
+		ASSERT_EQ(0, dm_migrate(self->dm.fd, self->mem, self->dm.len,
+					DMIRROR_TARGET_DEVICE, &m));
+		EXPECT_EQ(self->dm.len, m.moved);
+		ASSERT_EQ(0, mprotect(self->mem, self->dm.page, PROT_READ | PROT_WRITE));
+		EXPECT_EQ(dm_word(SEED, 0, 0) + i + 1, dm_peek(self->mem));
+	}
+	dm_poke(self->mem, dm_word(SEED, 0, 0));
+	EXPECT_EQ(0, dm_bad(self->mem, self->dm.len, SEED));
+}
+
 static int add_one(struct dm_worker *w)
 {
 	__atomic_fetch_add((__u64 *)w->arg, 1, __ATOMIC_SEQ_CST);

@@ -175,44 +175,6 @@ int dmirror_exclusive_page(struct dmirror_svm *svm, u64 addr)
 	return ret;
 }
 
-static u64 look_up(struct dmirror_svm *svm, u64 addr)
-{
-	u64 dpte;
-
-	down_read(&svm->lock);
-	dpte = dmirror_pt_lookup(&svm->pt, addr);
-	up_read(&svm->lock);
-	return dpte;
-}
-
-/**
- * dmirror_exclusive_end() - give up what the device has exclusively
- * @svm: the mirror
- * @start: first address, page aligned
- * @end: first address after it, page aligned
- *
- * mm collects no such page for a migration, and only a fault ends that.
- *
- * Context: as dmirror_exclusive_page().
- * Return: 0, also where there is nothing any more; -ENOMEM; -EINTR on a fatal
- * signal or if the mirror was stopped.
- */
-int dmirror_exclusive_end(struct dmirror_svm *svm, u64 start, u64 end)
-{
-	u64 addr;
-	int ret;
-
-	for (addr = start; addr < end && READ_ONCE(svm->had_exclusive);
-	     addr += PAGE_SIZE) {
-		if (!(look_up(svm, addr) & DPTE_ATOMIC))
-			continue;
-		ret = dmirror_find_page(svm, addr);
-		if (ret && !dmirror_is_address_error(ret))
-			return ret;
-	}
-	return 0;
-}
-
 /*
  * The device's last resort: an atomic operation that the bus carries out on
  * the page, pinned meanwhile, where the CPU may use it at the same time.
@@ -235,8 +197,11 @@ static int bus_atomic(struct dmirror_hw_job *job)
 
 static bool maps_local(struct dmirror_svm *svm, u64 addr)
 {
-	u64 dpte = look_up(svm, addr);
+	u64 dpte;
 
+	down_read(&svm->lock);
+	dpte = dmirror_pt_lookup(&svm->pt, addr);
+	up_read(&svm->lock);
 	return dpte && !(dpte & (DPTE_SYSTEM | DPTE_PEER));
 }
 

@@ -80,6 +80,7 @@ enum fate {
 	FATE_RESIDENT,
 	FATE_NO_MEMORY,
 	FATE_BUSY,
+	FATE_ABSENT,		/* nothing is to be seen there, see end_exclusive() */
 	FATE_UNSUPPORTED,
 	FATE_FAILED,
 	FATE_COUNT
@@ -925,7 +926,7 @@ static int migrate_batch(struct migration *m, struct vm_area_struct *vma,
 /* Say why mm left pages alone. This only informs; the pages may move again. */
 static void explain(struct dmirror_svm *svm, struct migration *m)
 {
-	enum fate here = FATE_BUSY, there = FATE_RESIDENT;
+	enum fate here = FATE_BUSY, there = FATE_RESIDENT, absent = FATE_RESIDENT;
 	unsigned long *pfns = m->args.src;
 	unsigned long i;
 	bool unknown;
@@ -937,22 +938,24 @@ static void explain(struct dmirror_svm *svm, struct migration *m)
 	if (m->target == DMIRROR_TARGET_DEVICE) {
 		here = FATE_RESIDENT;
 		there = m->anon ? FATE_BUSY : FATE_UNSUPPORTED;
+		absent = FATE_ABSENT;
 	} else if (m->target == DMIRROR_TARGET_STAY) {
 		there = FATE_BUSY;
+		absent = FATE_BUSY;
 	}
 	unknown = dmirror_snapshot(svm, m->dev, m->args.start, m->npages, pfns,
 				   NULL);
 	for (i = 0; i < m->npages; i++) {
 		unsigned long pfn = page_to_pfn(hmm_pfn_to_page(pfns[i]));
-		bool local = !unknown && pfns[i] & HMM_PFN_VALID &&
-			     dmirror_pfn_device(pfn) == m->dev;
+		bool valid = unknown || pfns[i] & HMM_PFN_VALID;
+		bool local = !unknown && valid && dmirror_pfn_device(pfn) == m->dev;
 
 		if (m->fates[i] != FATE_LEFT)
 			continue;
 		error = local ? dmirror_pfn_check(pfn) : 0;
 		m->fates[i] = error == -EHWPOISON ? FATE_POISONED :
 			      error == -ENODATA ? FATE_LOST :
-			      local ? here : there;
+			      local ? here : valid ? there : absent;
 	}
 	tally(m);
 }
@@ -966,6 +969,10 @@ static void add_stats(struct dmirror_migrate_stats *stats,
 	stats->no_memory += m->counts[FATE_NO_MEMORY] * PAGE_SIZE;
 	stats->busy += m->counts[FATE_BUSY] * PAGE_SIZE;
 	stats->unsupported += m->counts[FATE_UNSUPPORTED] * PAGE_SIZE;
+	if (m->anon)
+		stats->busy += m->counts[FATE_ABSENT] * PAGE_SIZE;
+	else
+		stats->unsupported += m->counts[FATE_ABSENT] * PAGE_SIZE;
 	/* Only a memory error drops what a call migrates. */
 	stats->failed += (m->counts[FATE_FAILED] + m->counts[FATE_POISONED] +
 			  m->counts[FATE_DROPPED]) * PAGE_SIZE;
@@ -1083,13 +1090,24 @@ static void fetch_from_others(struct dmirror_svm *svm, u64 addr, u64 end,
 	}
 }
 
-/* Whether a part of the batch stayed that another device may have. */
-static bool may_be_elsewhere(struct dmirror_svm *svm, struct migration *m)
+/*
+ * mm collects no page that a device has exclusively, and only a fault ends that. From
+ * what was swapped out, or what another device has, nothing tells such a page, so that
+ * comes as well.
+ */
+static int end_exclusive(struct dmirror_svm *svm, const struct migration *m)
 {
-	if (m->target != DMIRROR_TARGET_DEVICE || !svm->through_system)
-		return false;
-	explain(svm, m);
-	return m->counts[FATE_BUSY];
+	unsigned long i;
+	int ret;
+
+	for (i = 0; i < m->npages; i++) {
+		if (m->fates[i] != FATE_ABSENT)
+			continue;
+		ret = dmirror_find_page(svm, m->args.start + i * PAGE_SIZE);
+		if (ret && !dmirror_is_address_error(ret))
+			return ret;
+	}
+	return 0;
 }
 
 /*
@@ -1100,24 +1118,19 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
 			u64 *addr, u64 range_end, struct dmirror_batch *batch,
 			struct dmirror_migrate_stats *stats)
 {
+	bool faulted = !READ_ONCE(svm->had_exclusive);
+	bool fetched = !svm->through_system;
 	unsigned long entries = 0;
-	bool fetched = false;
 	unsigned int tries;
 	struct migration m;
+	int ret = 0;
 	u64 end;
-	int ret;
 
-	if (target == DMIRROR_TARGET_DEVICE) {
-		ret = dmirror_exclusive_end(svm, *addr,
-					    dmirror_block_end(*addr, range_end));
-		if (ret)
-			return ret;
-	}
 	bitmap_zero(batch->moved, DMIRROR_BLOCK_PAGES);
 	for (tries = 0; ; tries++) {
 		end = range_end;
 		migration_init(&m, svm->dev, target, batch);
-		ret = migrate_attempt(svm, &m, *addr, &end, stats);
+		ret = ret ?: migrate_attempt(svm, &m, *addr, &end, stats);
 		if (ret) {
 			/* What an earlier attempt has moved did move. */
 			stats->moved += PAGE_SIZE *
@@ -1132,10 +1145,18 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
 		remember_moved(&m, batch->moved);
 		if (make_room(&m))
 			continue;
-		if (fetched || !may_be_elsewhere(svm, &m))
+		if (target != DMIRROR_TARGET_DEVICE || (fetched && faulted))
 			break;
-		fetch_from_others(svm, *addr, end, batch);
-		fetched = true;
+		explain(svm, &m);
+		if (!fetched && m.counts[FATE_BUSY] + m.counts[FATE_ABSENT]) {
+			fetch_from_others(svm, *addr, end, batch);
+			fetched = true;
+		} else if (!faulted && m.counts[FATE_ABSENT]) {
+			ret = end_exclusive(svm, &m);
+			faulted = true;
+		} else {
+			break;
+		}
 	}
 
 	explain(svm, &m);

@@ -187,9 +187,10 @@ enum dmirror_target {
  *	their contents were dropped
  * @no_memory: out, bytes that stayed because the target had no memory
  * @busy: out, bytes that stayed because somebody holds, moves or changes them
- *	just now: pinned, locked, swapped out, guarded, had exclusively by another
- *	file (this file's device gives it up first, for memory that it is to get); on
- *	Linux 6.12 and older also transparent huge pages that are mapped page by page
+ *	just now: pinned, locked, guarded, swapped out, had exclusively (but once this
+ *	file has had memory exclusively, these two come to memory first when they are to
+ *	go to the device); on Linux 6.12 and older also transparent huge pages that are
+ *	mapped page by page
  * @unsupported: out, bytes that never migrate: shared mappings, hugetlb, device
  *	mappings; to the device also pages of files, memory that KSM may merge, and
  *	what has not been written to yet of a mapping that userfaultfd
