@@ -28,6 +28,7 @@
 
 #define STORM_HANDS	3
 #define STORM_RUN	32	/* pages that a step is about, at most */
+#define STORM_STEPS_MIN	60	/* of a thread: enough for a process to do all kinds */
 #define STORM_COMMON	1	/* of pages that have the same contents, for KSM */
 
 struct storm;
@@ -73,6 +74,22 @@ struct storm {
 static inline bool storm_huge_pages_race(void)
 {
 	return !dm_kernel_before(6, 19);
+}
+
+/* Of a storm: what the environment says, or what the time gives, which is printed */
+static inline __u64 storm_choose_seed(void)
+{
+	const char *text = getenv("STORM_SEED");
+	__u64 seed = text ? strtoull(text, NULL, 0) : dm_now() * 1e6;
+
+	fprintf(stderr, "# STORM_SEED=%llu\n", seed);
+	return seed;
+}
+
+/* How many steps a thread takes: @n, or fewer where the kernel is slow */
+static inline unsigned int storm_steps(unsigned int n)
+{
+	return dm_rounds(n) < STORM_STEPS_MIN ? STORM_STEPS_MIN : dm_rounds(n);
 }
 
 static inline unsigned int storm_random(struct storm_hand *h,
@@ -417,6 +434,12 @@ static inline int storm_free(struct storm_hand *h)
 
 	madvise(storm_page(s, first), s->unit * s->dm.page, MADV_FREE);
 	for (i = first; i < first + s->unit && !ret; i++) {
+		__u64 *word = (__u64 *)storm_page(s, i), value = *word;
+
+		/* Written to, with what it has, it may not go any more. */
+		while (!__atomic_compare_exchange_n(word, &value, value, false,
+						    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			;
 		if (!dm_zero(storm_page(s, i), s->dm.page))
 			ret = storm_check(h, i, storm_page(s, i));
 		storm_write(h, i, storm_next_seed(h));
@@ -548,7 +571,7 @@ static inline void storm_lone_child(struct storm_hand *h)
 static inline int storm_fork(struct storm_hand *h)
 {
 	unsigned int end = storm_random(h, 4);
-	pid_t pid = fork();
+	pid_t pid = dm_fork();
 	int ret;
 
 	if (!pid && h->storm->whole)

@@ -867,6 +867,21 @@ static inline int dm_to_system_settled(int fd, const void *addr, size_t len)
  * Children
  */
 
+/* fork() fails where somebody has a page locked just then that a device has exclusively. */
+static inline pid_t dm_fork(void)
+{
+	unsigned int tries;
+	pid_t pid;
+
+	for (tries = 0; tries < DM_RETRIES; tries++) {
+		pid = fork();
+		if (pid >= 0 || errno != ENOMEM)
+			break;
+		dm_msleep(1);
+	}
+	return pid;
+}
+
 /* What became of a child: its exit status, or minus the signal that ended it */
 static inline int dm_wait(pid_t pid)
 {

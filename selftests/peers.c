@@ -7,6 +7,7 @@
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
 #include "dmirror_advice.h"
+#include "dmirror_storm.h"
 
 #define SEED		0xbeef
 #define RACE_ROUNDS	dm_rounds(30)
@@ -382,6 +383,24 @@ TEST_F_TIMEOUT(peers, rule16_two_devices_fault_one_range, 120)
 		EXPECT_EQ(i * 2 + 1, dm_peek(self->mem + self->len - 8));
 	}
 	dm_knob(DM_PARAM("device_fault_window"), "0");
+}
+
+/* Whatever can be done to memory, while the two pass it on to each other. */
+TEST_F_TIMEOUT(peers, storm, 120)
+{
+	const unsigned int devices[] = { self->devices[0], self->devices[1] };
+	struct dm dm = self->dm;
+	static struct storm s;
+
+	/* What huge pages must not meet there depends on the kind of the device. */
+	if (storm_huge_pages_race() && variant->backing.memory_type != variant->other_type)
+		dm.backing.thp = false;
+	ASSERT_EQ(0, storm_init(&s, &dm, devices, storm_choose_seed(), 0,
+				storm_steps(160)));
+	EXPECT_EQ(0, storm_run(&s));
+	/* This touches all, so that no device has anything exclusively. */
+	EXPECT_EQ(0, storm_check_all(&s));
+	EXPECT_EQ(0, dm_stuck(self->fds[0], s.mem, s.pages * self->dm.page));
 }
 
 TEST_HARNESS_MAIN

@@ -126,30 +126,37 @@ TEST_F(state, not_to_be_held)
 /* There is no memory for them to come to, or for something else: nothing is lost. */
 TEST_F_TIMEOUT(state, no_memory_to_be_held, 120)
 {
-	char *wanted = self->mem + 8 * self->page;
 	const char *why = dm_nth_setup();
 	int ring = ring_open(), ret;
 	bool failed = true;
 	unsigned int n;
+	char *mem;
 
 	if (variant->backing.thp)
-		return;
+		SKIP(return, "a test of small pages");
 	if (ring < 0)
 		SKIP(return, "no io_uring: CONFIG_IO_URING");
 	if (why)
 		SKIP(return, "%s", why);
 	for (n = 1; failed && n < FAILURES_MAX; n++) {
-		ASSERT_EQ(0, dm_to_device_settled(self->fd, self->mem,
-						  self->len));
+		mem = dm_alloc(&self->dm, self->len, SEED);
+		ASSERT_NE(NULL, mem);
+		ASSERT_EQ(0, dm_to_device_settled(self->fd, mem, self->len));
 		ASSERT_EQ(0, dm_nth_start(n));
-		ret = ring_hold(ring, wanted, HELD * self->page);
+		ret = ring_hold(ring, mem + 8 * self->page, HELD * self->page);
 		failed = dm_nth_stop();
-		ASSERT_EQ(0, dm_stuck(self->fd, self->mem, self->len));
+		ASSERT_EQ(0, dm_stuck(self->fd, mem, self->len));
 		if (!ret)
 			ASSERT_EQ(0, ring_let_go(ring));
-		ASSERT_EQ(0, dm_to_system_settled(self->fd, self->mem,
-						  self->len));
-		EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+		ASSERT_EQ(0, dm_to_system_settled(self->fd, mem, self->len));
+		EXPECT_EQ(0, dm_bad(mem, self->len, SEED));
+		/*
+		 * io_sqe_buffer_register() of 6.1 does not let go of the pages when an
+		 * allocation fails that it makes after it has them.
+		 */
+		if (!dm_kernel_before(6, 12))
+			ASSERT_EQ(0, dm_to_device_settled(self->fd, mem, self->len));
+		munmap(mem, self->len);
 	}
 	EXPECT_FALSE(failed);
 	close(ring);

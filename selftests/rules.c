@@ -439,7 +439,7 @@ TEST_F(rules, rule03_device_writes_are_dirty)
 	ASSERT_NE(NULL, mem);
 	dm_fill(self->buf, self->len, SEED + 2);
 	ASSERT_EQ(0, madvise(mem, self->len, MADV_FREE));
-	ASSERT_EQ(0, dm_to_device(self->dm.fd, mem, self->len));
+	ASSERT_EQ(0, dm_to_device_settled(self->dm.fd, mem, self->len));
 	ASSERT_EQ(0, dm_write(self->dm.fd, mem, self->buf, self->len));
 	ASSERT_EQ(0, dm_to_system(self->dm.fd, mem, self->len));
 	ASSERT_EQ(0, madvise(mem, self->len, MADV_PAGEOUT));
@@ -1142,7 +1142,8 @@ static void *call_on_vast(void *arg)
 	int fd = words[2];
 
 	dm_poke(words, 1);
-	dm_migrate_raw(fd, (void *)words[1], VAST, DMIRROR_TARGET_SYSTEM, &m);
+	words[4] = -dm_migrate_raw(fd, (void *)words[1], VAST,
+				   DMIRROR_TARGET_SYSTEM, &m);
 	dm_poke(words, 2);
 	return NULL;
 }
@@ -1187,6 +1188,8 @@ TEST_F_TIMEOUT(rules, rule13_bounded_holds, 120)
 	/* Either it is that fast, or it is at work still. */
 	TH_LOG("the call %s while others mapped memory",
 	       dm_peek(words) == 1 ? "was at work" : "ended");
+	if (dm_peek(words) == 2)
+		EXPECT_EQ(0, words[4]);
 	kill(pid, SIGKILL);
 	EXPECT_EQ(-SIGKILL, dm_wait_for(pid, 20));
 }

@@ -17,8 +17,8 @@
 #include "dmirror_swap.h"
 
 #define PROCESSES	2	/* and one that is killed */
-#define STEPS		dm_rounds(160)
-#define WEATHER		dm_rounds(16)
+#define STEPS		storm_steps(160)
+#define WEATHER_ROUNDS	dm_rounds(3)	/* in each, all kinds of it */
 #define BOUND		60	/* seconds in which whatever is not stuck gets on */
 #define SETTLE_TRIES	200
 
@@ -133,8 +133,9 @@ static long settled_entries(pid_t pid, bool module)
 		if (tries)
 			dm_msleep(10);
 		left = special_entries(pid);
-		if (!left && module && !entries_of(pid, &e))
-			left = e.migration + e.device + e.other + e.swap;
+		if (!left && module)
+			left = entries_of(pid, &e) ?:
+			       (long)(e.migration + e.device + e.other + e.swap);
 	}
 	if (left)
 		fprintf(stderr,
@@ -173,15 +174,6 @@ static void find_devices(const struct dm *dm, unsigned int *devices)
 	devices[1] = second < 0 ? dm->device : second;
 	if (fd >= 0)
 		close(fd);
-}
-
-static __u64 choose_seed(void)
-{
-	const char *text = getenv("STORM_SEED");
-	__u64 seed = text ? strtoull(text, NULL, 0) : dm_now() * 1e6;
-
-	fprintf(stderr, "# STORM_SEED=%llu\n", seed);
-	return seed;
 }
 
 static void process_main(struct fleet *fleet, unsigned int number,
@@ -228,10 +220,15 @@ static int look(struct dm_worker *w)
 	struct fleet *fleet = w->arg;
 	struct entries e;
 	unsigned int i;
+	int ret;
 
-	for (i = 0; i < ARRAY_SIZE(fleet->pids); i++) {
-		if (!fleet->module || entries_of(fleet->pids[i], &e))
+	for (i = 0; i < ARRAY_SIZE(fleet->pids) && fleet->module; i++) {
+		ret = entries_of(fleet->pids[i], &e);
+		/* One is killed. */
+		if (ret == -ESRCH)
 			continue;
+		if (ret)
+			return ret;
 		fleet->scans++;
 		fleet->met += e.migration;
 		if (!e.unlocked)
@@ -308,25 +305,36 @@ static int unplug_and_plug(unsigned int device)
 	return dm_unplug(device) ?: dm_plug(device);
 }
 
-static int weather(struct fleet *fleet, struct storm_hand *h)
+enum weather {
+	WEATHER_COMPACTION,
+	WEATHER_UNPLUG,
+	WEATHER_UNPLUG_AGAIN,
+	WEATHER_NODE,
+	WEATHER_EVICTION,
+	WEATHER_HOTPLUG,
+	WEATHER_CACHES,
+	WEATHER_KINDS
+};
+
+static int weather(struct fleet *fleet, struct storm_hand *h, enum weather kind)
 {
 	unsigned int device = fleet->devices[storm_random(h, 2)];
 	pid_t pid = fleet->pids[storm_random(h, PROCESSES)];
 
-	switch (storm_random(h, 7)) {
-	case 0:
+	switch (kind) {
+	case WEATHER_COMPACTION:
 		dm_file_write("/proc/sys/vm/compact_memory", "1");
 		return 0;
-	case 1:
-	case 2:
+	case WEATHER_UNPLUG:
+	case WEATHER_UNPLUG_AGAIN:
 		return unplug_and_plug(device);
-	case 3:
+	case WEATHER_NODE:
 		migrate_process(pid, storm_random(h, 2));
 		return 0;
-	case 4:
+	case WEATHER_EVICTION:
 		dm_knob(dm_debugfs_path(device, "evict"), "4194304");
 		return 0;
-	case 5:
+	case WEATHER_HOTPLUG:
 		hotplug(storm_random(h, 8));
 		return 0;
 	default:
@@ -335,36 +343,27 @@ static int weather(struct fleet *fleet, struct storm_hand *h)
 	}
 }
 
-/* What the processes have done, all together */
+/* All kinds of it, in an order that the seed gives */
+static void shuffle(struct storm_hand *h, enum weather *kinds)
+{
+	unsigned int i, n;
+
+	for (i = 0; i < WEATHER_KINDS; i++) {
+		n = storm_random(h, i + 1);
+		kinds[i] = kinds[n];
+		kinds[n] = i;
+	}
+}
+
+/* What the processes have done, all together, but for the one that is killed */
 static __u64 steps_done(const struct fleet *fleet)
 {
 	__u64 sum = 0;
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(fleet->progress); i++)
+	for (i = 0; i < PROCESSES; i++)
 		sum += dm_peek(fleet->progress[i]);
 	return sum;
-}
-
-/* Some weather, spread over the storm; the last process is killed in the middle. */
-static int all_weather(struct fleet *fleet)
-{
-	__u64 all = (PROCESSES + 1) * STORM_HANDS * (__u64)STEPS;
-	struct storm_hand h = { .random = fleet->seed };
-	pid_t killed = fleet->pids[PROCESSES];
-	unsigned int i, tries;
-	int ret = 0;
-
-	for (i = 0; i < WEATHER && !ret; i++) {
-		/* A step can take long, and some processes may have ended. */
-		for (tries = 0; tries < 100 &&
-		     steps_done(fleet) < all * i / WEATHER; tries++)
-			dm_msleep(5);
-		if (i == WEATHER / 2)
-			kill(killed, SIGKILL);
-		ret = weather(fleet, &h);
-	}
-	return ret ?: dm_wait(killed) == -SIGKILL ? 0 : -ECHILD;
 }
 
 /* What each thread of a process is doing in the kernel */
@@ -400,6 +399,47 @@ static bool is_stuck(struct fleet *fleet)
 	return true;
 }
 
+/* As it does before it is told to only if something is wrong */
+static bool one_has_ended(const struct fleet *fleet)
+{
+	siginfo_t info;
+	unsigned int i;
+
+	for (i = 0; i < PROCESSES; i++) {
+		info.si_pid = 0;
+		if (waitid(P_PID, fleet->pids[i], &info, WEXITED | WNOHANG | WNOWAIT) ||
+		    info.si_pid)
+			return true;
+	}
+	return false;
+}
+
+/* Some weather, spread over the storm; the last process is killed in the middle. */
+static int all_weather(struct fleet *fleet)
+{
+	const unsigned int nr = WEATHER_ROUNDS * WEATHER_KINDS;
+	const __u64 all = PROCESSES * STORM_HANDS * (__u64)STEPS;
+	struct storm_hand h = { .random = fleet->seed };
+	pid_t killed = fleet->pids[PROCESSES];
+	enum weather kinds[WEATHER_KINDS] = { 0 };
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < nr && !ret; i++) {
+		while (steps_done(fleet) < all * i / nr) {
+			if (one_has_ended(fleet) || is_stuck(fleet))
+				return -ETIME;
+			dm_msleep(5);
+		}
+		if (i == nr / 2)
+			kill(killed, SIGKILL);
+		if (!(i % WEATHER_KINDS))
+			shuffle(&h, kinds);
+		ret = weather(fleet, &h, kinds[i % WEATHER_KINDS]);
+	}
+	return ret ?: dm_wait(killed) == -SIGKILL ? 0 : -ECHILD;
+}
+
 /* All through with their storms, or a negative errno: then none is left. */
 static int fleet_await(struct fleet *fleet)
 {
@@ -412,7 +452,7 @@ static int fleet_await(struct fleet *fleet)
 			 is_stuck(fleet))
 			break;
 	}
-	for (n = 0; i < PROCESSES && n < PROCESSES; n++)
+	for (n = 0; i < PROCESSES && n < ARRAY_SIZE(fleet->pids); n++)
 		kill(fleet->pids[n], SIGKILL);
 	return i < PROCESSES ? -ECHILD : 0;
 }
@@ -436,8 +476,9 @@ TEST_F_TIMEOUT(state, storm, 120)
 	/* Children of those that are killed are this process's. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	find_devices(&self->dm, fleet.devices);
-	fleet.seed = choose_seed();
+	fleet.seed = storm_choose_seed();
 	fleet.module = entries_begin();
+	ASSERT_TRUE(fleet.module || access(ENTRIES_MODULE, F_OK));
 	if (!fleet.module)
 		TH_LOG("page tables are not looked at: no " ENTRIES);
 	if (swap)
@@ -452,6 +493,7 @@ TEST_F_TIMEOUT(state, storm, 120)
 	}
 	EXPECT_EQ(0, dm_worker_stop(&eye));
 	TH_LOG("%lu looks met %lu migration entries", fleet.scans, fleet.met);
+	EXPECT_TRUE(!fleet.module || fleet.scans);
 	set_daemons(2);
 	if (!swap)
 		dm_swap_end();
@@ -498,7 +540,8 @@ TEST_F_TIMEOUT(state, one_range, 60)
 	    dm.backing.memory_type == DMIRROR_MEMORY_COHERENT)
 		dm.backing.thp = false;
 	find_devices(&dm, devices);
-	ASSERT_EQ(0, storm_init(&s, &dm, devices, choose_seed(), 0, 0));
+	ASSERT_EQ(0, storm_init(&s, &dm, devices,
+				storm_choose_seed(), 0, 0));
 	for (i = 0; i < s.pages; i++)
 		storm_write(&s.hands[i / s.unit % STORM_HANDS], i, i + 2);
 	for (i = 0; i < STORM_HANDS; i++) {

@@ -14,6 +14,7 @@
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
 #include "dmirror_load.h"
+#include "dmirror_advice.h"
 
 #define SEED		0x0d1e
 #define JOBS		32
@@ -166,14 +167,18 @@ TEST_F(unplug, bad_values)
 static int other_than_enodev(int fd, char *mem, size_t len, char *buf)
 {
 	struct dmirror_page *pages = calloc(len / dm_page_size(), sizeof(*pages));
+	struct dmirror_advise advise;
 	struct dmirror_atomic a;
 	struct dmirror_migrate m;
 	struct dmirror_query q;
 	struct dmirror_wait w;
+	unsigned int advice;
 	__u64 job;
 	int other;
 
 	other = dm_query(fd, &q) != -ENODEV;
+	for (advice = DMIRROR_ADVICE_DONTNEED; advice <= DMIRROR_ADVICE_PREFER_NONE; advice++)
+		other += dm_advise(fd, mem, len, advice, &advise) != -ENODEV;
 	other += dm_migrate_raw(fd, mem, len, DMIRROR_TARGET_DEVICE, &m) !=
 		 -ENODEV;
 	other += dm_migrate_raw(fd, mem, len, DMIRROR_TARGET_SYSTEM, &m) !=
@@ -188,6 +193,8 @@ static int other_than_enodev(int fd, char *mem, size_t len, char *buf)
 		 -ENODEV;
 	other += dm_submit(fd, DMIRROR_JOB_MIGRATE, mem, len,
 			   DMIRROR_TARGET_DEVICE, -1, &job) != -ENODEV;
+	other += dm_submit(fd, DMIRROR_JOB_COPY, mem, len / 2,
+			   (uintptr_t)mem + len / 2, -1, &job) != -ENODEV;
 	other += dm_wait_job(fd, 1, 0, &w) != -ENODEV;
 	free(pages);
 	return other;
@@ -625,7 +632,7 @@ static int fork_and_unmap(struct dm_load *load)
 	if (!mem)
 		return ret;
 	dm_migrate_raw(load->fd, mem, len, DMIRROR_TARGET_DEVICE, &m);
-	pid = fork();
+	pid = dm_fork();
 	if (!pid) {
 		munmap(mem, len / 2);
 		_exit(!!dm_load_check(load, load->mem, 0, load->pages, "child") +
