@@ -145,10 +145,10 @@ TEST_F(state, every_step)
 TEST_F(state, referenced)
 {
 	const long kib = self->len / 1024;
+	unsigned int way;
 
-	/* An entry of private memory has no such bit. */
 	if (variant->backing.memory_type == DMIRROR_MEMORY_PRIVATE)
-		return;
+		SKIP(return, "an entry of private memory has no such bit");
 	ASSERT_EQ(0, dm_file_write("/proc/self/clear_refs", "1"));
 	/* CPUs are to forget that they have used it. */
 	ASSERT_EQ(0, mprotect(self->mem, self->len, PROT_READ));
@@ -156,10 +156,15 @@ TEST_F(state, referenced)
 	EXPECT_EQ(0, dm_smaps(self->mem, self->len, "Referenced"));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 	ASSERT_EQ(kib, dm_smaps(self->mem, self->len, "Referenced"));
-	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
-	EXPECT_EQ(kib, dm_smaps(self->mem, self->len, "Referenced"));
-	ASSERT_EQ(0, dm_to_system(self->fd, self->mem, self->len));
-	EXPECT_EQ(kib, dm_smaps(self->mem, self->len, "Referenced"));
+	for (way = 0; way < DM_WAYS; way++) {
+		/* A touch by the CPU would be one. */
+		if (way == DM_WAY_TOUCH)
+			continue;
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		EXPECT_EQ(kib, dm_smaps(self->mem, self->len, "Referenced"));
+		ASSERT_EQ(0, dm_back(self->fd, self->mem, self->len, way));
+		EXPECT_EQ(kib, dm_smaps(self->mem, self->len, "Referenced"));
+	}
 }
 
 static int bind_to(char *mem, size_t len, unsigned int node)
@@ -179,6 +184,33 @@ static bool on_node(char *mem, size_t len, unsigned int node)
 	fprintf(stderr, "# %ld pages on node %u, %ld on all\n", pages, node,
 		numa_pages(mem, -1));
 	return false;
+}
+
+static int set_policy(unsigned int mode, unsigned int node)
+{
+	unsigned long mask = 1UL << node;
+
+	return syscall(SYS_set_mempolicy, mode,
+		       mode == MPOL_DEFAULT ? NULL : &mask, 8 * sizeof(mask));
+}
+
+/* Where the mapping has no policy, the program's says it. */
+TEST_F(state, node_of_program)
+{
+	unsigned int node, way;
+
+	if (access("/sys/devices/system/node/node1", F_OK))
+		SKIP(return, "there is one node: boot with numa=fake=2");
+	for (node = 0; node < NODES; node++) {
+		ASSERT_EQ(0, set_policy(MPOL_BIND, node));
+		for (way = 0; way < DM_WAY_EVICT; way++) {
+			ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+			ASSERT_EQ(0, dm_back(self->fd, self->mem, self->len, way));
+			EXPECT_TRUE(on_node(self->mem, self->len, node));
+		}
+	}
+	ASSERT_EQ(0, set_policy(MPOL_DEFAULT, 0));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 }
 
 /*

@@ -214,6 +214,7 @@ TEST_F(state, copies_of_file_pages)
 {
 	int file = open("/tmp", O_TMPFILE | O_RDWR, 0600);
 	size_t n = self->len / self->page, i;
+	struct dmirror_atomic a;
 	struct dmirror_migrate m;
 	char *map;
 
@@ -233,6 +234,10 @@ TEST_F(state, copies_of_file_pages)
 			dm_fill_from(map + i * self->page, self->page, SEED + 1,
 				     i);
 	}
+	/* One of them is the device's alone when they are to move. */
+	ASSERT_EQ(0, dm_atomic(self->fd, DMIRROR_ATOMIC_ADD, map, 8, 0, 0, &a));
+	EXPECT_EQ(DMIRROR_ATOMIC_EXCLUSIVE, a.flags);
+	dm_settle();
 	ASSERT_EQ(0, dm_migrate(self->fd, map, self->len, DMIRROR_TARGET_DEVICE,
 				&m));
 	EXPECT_EQ(self->len / 4, m.moved);

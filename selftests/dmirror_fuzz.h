@@ -215,7 +215,7 @@ static const struct fuzz_ioctl {
 		FUZZ_FIELD(advise, addr, 8, FUZZ_ADDR),
 		FUZZ_FIELD(advise, length, 8, FUZZ_LENGTH) } },
 	/* None of these exists. */
-	{ "none", _IOWR(DMIRROR_IOC_MAGIC, 0x0b, struct dmirror_rw),
+	{ "none", _IOWR(DMIRROR_IOC_MAGIC, 0x0c, struct dmirror_rw),
 	  sizeof(struct dmirror_rw), { } },
 	{ "hmm", HMM_READ, sizeof(struct hmm_cmd), { } },
 };

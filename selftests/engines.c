@@ -119,6 +119,41 @@ TEST_F(engines, counts)
 	EXPECT_EQ(self->errors, dm_counter(self->device, "copy_errors"));
 }
 
+#define LEAK_ROUNDS	64
+
+/* Nor is a page of the system's lost that was to be copied to. */
+TEST_F_TIMEOUT(engines, failed_copy_loses_no_page, 120)
+{
+	const char *why = dm_fail_start(1);
+	struct dmirror_query before, after;
+	struct dmirror_migrate m;
+	unsigned int i;
+	long left;
+
+	if (why)
+		SKIP(return, "%s", why);
+	dm_fail_stop();
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, LEN));
+	ASSERT_EQ(0, dm_query(self->fd, &before));
+	dm_settle();
+	left = dm_file_value("/proc/meminfo", "MemFree");
+	ASSERT_EQ(NULL, dm_fail_start(1));
+	for (i = 0; i < LEAK_ROUNDS; i++) {
+		ASSERT_EQ(-EIO, dm_migrate_raw(self->fd, self->mem, LEN,
+					       DMIRROR_TARGET_SYSTEM, &m));
+		ASSERT_EQ(LEN, m.failed);
+	}
+	dm_fail_stop();
+	dm_settle();
+	/* In KiB: all of them would be four times what is allowed. */
+	EXPECT_GT((long)(LEAK_ROUNDS * LEN / 1024 / 4),
+		  left - dm_file_value("/proc/meminfo", "MemFree"));
+	ASSERT_EQ(0, dm_query(self->fd, &after));
+	EXPECT_EQ(before.memory_used, after.memory_used);
+	EXPECT_TRUE(dm_all(self->fd, self->mem, LEN, DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(self->mem, LEN, SEED));
+}
+
 /* Every copy fails: no page moves, and all are reported. */
 TEST_F(engines, rule11_failed_copy_is_no_migration)
 {

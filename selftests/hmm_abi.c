@@ -318,7 +318,7 @@ TEST_F(hmm, exclusive_again)
 	EXPECT_EQ(0, dm_bad(self->mem, 2 * self->page, SEED));
 }
 
-/* Two more ways to end it: a device write, and a migration of the memory. */
+/* More ways to end it: a device write, a migration, and that the memory goes. */
 TEST_F(hmm, exclusive_ends)
 {
 	dm_fill(self->buf, self->len, SEED + 1);
@@ -329,6 +329,18 @@ TEST_F(hmm, exclusive_ends)
 			      self->npages, NULL));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
 	EXPECT_EQ(0, hmm_call(self->fd, HMM_CHECK_EXCLUSIVE, self->mem, NULL,
+			      self->npages, NULL));
+
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_EXCLUSIVE, self->mem, self->buf,
+			      self->npages, NULL));
+	EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED + 1));
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, NULL));
+	EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED + 1));
+	EXPECT_EQ(0, hmm_call(self->fd, HMM_CHECK_EXCLUSIVE, self->mem, NULL,
+			      self->npages, NULL));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_SYS, self->mem, NULL,
 			      self->npages, NULL));
 
 	ASSERT_EQ(0, hmm_call(self->fd, HMM_EXCLUSIVE, self->mem, self->buf,
@@ -793,7 +805,11 @@ TEST_F(hmm, opener_has_exited)
 		    hmm_call(fd, HMM_SNAPSHOT, self->mem, self->buf, 1, NULL) ==
 		    -EINVAL &&
 		    hmm_call(fd, HMM_EXCLUSIVE, self->mem, self->buf, 1,
-			     NULL) == -EINVAL)
+			     NULL) == -EINVAL &&
+		    hmm_call(fd, HMM_CHECK_EXCLUSIVE, self->mem, self->buf, 1,
+			     NULL) == -EINVAL &&
+		    !hmm_call(fd, HMM_FLAGS, self->mem, NULL, 2, NULL) &&
+		    !hmm_call(fd, HMM_RELEASE, self->mem, NULL, 1, NULL))
 			dm_poke(word, 2);
 		else
 			dm_poke(word, 3);

@@ -544,6 +544,32 @@ TEST_F_TIMEOUT(pressure, short_residency, 120)
 	munmap(mem, len);
 }
 
+/* What the program does not need goes first, however young, and nothing else does. */
+TEST_F_TIMEOUT(pressure, not_needed_goes_first, 120)
+{
+	long long evicted = dm_counter(self->device, "evicted");
+	long long purged = dm_counter(self->device, "purged");
+	size_t len = self->size + DM_HUGE, kept = self->size - DM_HUGE;
+	char *mem = dm_alloc(&self->dm, len, SEED);
+	struct dmirror_advise a;
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, dm_to_device(self->fd, mem, self->size));
+	ASSERT_EQ(0, dm_dontneed(self->fd, mem + kept, DM_HUGE));
+	ASSERT_EQ(0, dm_set_parameter("min_residency_ms", 600000));
+	EXPECT_EQ(0, dm_to_device(self->fd, mem + self->size, DM_HUGE));
+	EXPECT_EQ(evicted, dm_counter(self->device, "evicted"));
+	EXPECT_EQ(purged + DM_HUGE, dm_counter(self->device, "purged"));
+	EXPECT_TRUE(dm_all(self->fd, mem, kept, DMIRROR_PLACE_LOCAL));
+	EXPECT_TRUE(dm_all(self->fd, mem + self->size, DM_HUGE, DMIRROR_PLACE_LOCAL));
+	ASSERT_EQ(0, dm_advise(self->fd, mem + kept, DM_HUGE, DMIRROR_ADVICE_WILLNEED, &a));
+	EXPECT_EQ(0, a.retained);
+	EXPECT_EQ(0, dm_bad(mem, kept, SEED));
+	EXPECT_TRUE(dm_zero(mem + kept, DM_HUGE));
+	EXPECT_EQ(0, dm_bad_from(mem + self->size, DM_HUGE, SEED, self->size / self->page));
+	munmap(mem, len);
+}
+
 /*
  * Eviction with engines that fail
  */

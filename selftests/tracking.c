@@ -288,18 +288,23 @@ static int protect(int uffd, char *mem, size_t len, bool on)
 }
 
 /* Waits for an event, at most a time: its address, and its flags */
-static char *event(int uffd, __u64 *flags)
+static char *event_within(int uffd, int ms, __u64 *flags)
 {
 	struct pollfd pollfd = { .fd = uffd, .events = POLLIN };
 	struct uffd_msg msg;
 
-	if (poll(&pollfd, 1, 60000) != 1 ||
+	if (poll(&pollfd, 1, ms) != 1 ||
 	    read(uffd, &msg, sizeof(msg)) != sizeof(msg) ||
 	    msg.event != UFFD_EVENT_PAGEFAULT)
 		return NULL;
 	*flags = msg.arg.pagefault.flags;
 	return (char *)(uintptr_t)(msg.arg.pagefault.address &
 				   ~(dm_page_size() - 1));
+}
+
+static char *event(int uffd, __u64 *flags)
+{
+	return event_within(uffd, 60000, flags);
 }
 
 static void *touch_thread(void *arg)
@@ -530,6 +535,95 @@ TEST_F(state, uffd_wp_as_it_writes)
 		EXPECT_EQ(3, dm_peek(self->mem));
 	}
 	close(uffd);
+}
+
+struct watched {
+	int uffd;
+	int fd;
+	char *mem;
+	size_t len;
+	const char *contents;
+	unsigned long missing;
+	unsigned long protected;
+};
+
+/* A thread: what is missing gets its contents, what is protected is let go. */
+static int handle_event(struct dm_worker *w)
+{
+	struct watched *s = w->arg;
+	size_t page = dm_page_size();
+	struct uffdio_copy copy = { .len = page };
+	__u64 flags;
+	char *at = event_within(s->uffd, 10, &flags);
+
+	if (!at)
+		return 0;
+	if (flags & UFFD_PAGEFAULT_FLAG_WP) {
+		s->protected++;
+		return protect(s->uffd, at, page, false) ? -errno : 0;
+	}
+	s->missing++;
+	copy.dst = (uintptr_t)at;
+	copy.src = (uintptr_t)s->contents + (at - s->mem);
+	return ioctl(s->uffd, UFFDIO_COPY, &copy) ? -errno : 0;
+}
+
+/* Another one */
+static int there_and_back(struct dm_worker *w)
+{
+	struct watched *s = w->arg;
+	struct dmirror_migrate m;
+	int ret = dm_migrate_raw(s->fd, s->mem, s->len,
+				 w->done & 1 ? DMIRROR_TARGET_SYSTEM :
+					       DMIRROR_TARGET_DEVICE, &m);
+
+	return ret ?: dm_migrate_sum(&m) == s->len ? 0 : -EILSEQ;
+}
+
+/*
+ * Each time a page is discarded, or protected, and then touched there is an event, also
+ * while all of it goes there and back all the time.
+ */
+TEST_F_TIMEOUT(state, uffd_as_it_migrates, 60)
+{
+	char *mem = dm_alloc(&self->dm, self->len, SEED), *at;
+	struct watched s = {
+		.fd = self->fd, .mem = mem, .len = self->len, .contents = self->mem,
+	};
+	struct dm_worker handler = { .step = handle_event, .arg = &s, .limit = ~0UL };
+	struct dm_worker mover = { .step = there_and_back, .arg = &s, .limit = ~0UL };
+	size_t n = self->len / self->page, i;
+	unsigned int round, rounds = dm_rounds(400);
+	const char *why;
+
+	if (variant->backing.thp)
+		SKIP(return, "a test of small pages: nobody brings huge ones");
+	ASSERT_NE(NULL, mem);
+	why = watch(mem, self->len, UFFDIO_REGISTER_MODE_MISSING |
+		    UFFDIO_REGISTER_MODE_WP, &s.uffd);
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, dm_worker_start(&handler));
+	ASSERT_EQ(0, dm_worker_start(&mover));
+	for (round = 0; round < rounds; round++) {
+		i = round * 7 % n;
+		at = mem + i * self->page;
+		if (round & 1) {
+			ASSERT_EQ(0, protect(s.uffd, at, self->page, true));
+			dm_poke(at, dm_word(SEED, i, 0));
+		} else {
+			ASSERT_EQ(0, madvise(at, self->page, MADV_DONTNEED));
+			EXPECT_EQ(dm_word(SEED, i, 0), dm_peek(at));
+		}
+	}
+	EXPECT_EQ(0, dm_worker_stop(&mover));
+	EXPECT_EQ(0, dm_worker_stop(&handler));
+	EXPECT_LE(rounds / 2, s.missing);
+	EXPECT_LE(rounds / 2, s.protected);
+	EXPECT_EQ(0, dm_bad(mem, self->len, SEED));
+	EXPECT_EQ(0, dm_stuck(self->fd, mem, self->len));
+	close(s.uffd);
+	munmap(mem, self->len);
 }
 
 /* A fork takes no protection away, of the device's memory neither. */
