@@ -106,6 +106,7 @@ enum phase {
  * @segments: what to copy
  * @first_pages: for each segment, the index of the page that it begins with
  * @nr_segments: how many
+ * @room: bytes until the next engine's share of a whole block begins
  * @to_place: how many pages may still need a destination
  * @bulk: pages of system memory to place, @nr_bulk of them
  * @nr_bulk: how many are left
@@ -131,6 +132,7 @@ struct migration {
 	struct dmirror_hw_segment *segments;
 	u16 *first_pages;
 	unsigned int nr_segments;
+	u64 room;
 	unsigned long to_place;
 	struct page *bulk[BULK_PAGES];
 	unsigned int nr_bulk;
@@ -249,16 +251,20 @@ static u64 device_addr(const struct migration *m, const struct page *page)
 	return page ? dmirror_bus_addr(m->dev, page) : DMIRROR_HW_ZERO;
 }
 
-/* One more piece to copy, which becomes a part of the last one if it can. */
+/*
+ * One more piece to copy, no more than what is left of a share. It becomes a part of
+ * the last one if it can, and that is of the same share.
+ */
 static void add_segment(struct migration *m, unsigned long i, u64 dst, u64 src,
 			u64 len)
 {
 	struct dmirror_hw_segment *prev;
+	bool same_share = m->room;
 
-	if (m->nr_segments) {
+	m->room = (m->room ?: m->dev->hw.share) - len;
+	if (m->nr_segments && same_share) {
 		prev = &m->segments[m->nr_segments - 1];
 		if (prev->dst + prev->len == dst &&
-		    prev->len + len <= m->dev->hw.share &&
 		    (src == DMIRROR_HW_ZERO ? prev->src == src :
 		     prev->src + prev->len == src)) {
 			prev->len += len;
@@ -281,7 +287,7 @@ static void add_copy(struct migration *m, unsigned long i,
 	u64 pos, part;
 
 	for (pos = 0; pos < len; pos += part) {
-		part = min(len - pos, m->dev->hw.share);
+		part = min(len - pos, m->room ?: m->dev->hw.share);
 		add_segment(m, i, to + pos, src ? from + pos : from, part);
 	}
 }
@@ -440,6 +446,7 @@ static void place_hole(struct migration *m, unsigned long head)
 {
 	unsigned long i = head, end = head + DMIRROR_BLOCK_PAGES;
 	unsigned int segments = m->nr_segments;
+	u64 room = m->room;
 
 	while (i < end && place(m, head, i, 0))
 		i++;
@@ -447,6 +454,7 @@ static void place_hole(struct migration *m, unsigned long head)
 		return;
 	unplace(m, head, i, FATE_NO_MEMORY);
 	m->nr_segments = segments;
+	m->room = room;
 	set_fate(m, head, DMIRROR_BLOCK_PAGES, FATE_NO_MEMORY);
 }
 
@@ -887,6 +895,7 @@ static int setup_and_run(struct migration *m)
 
 	m->split = false;
 	m->nr_segments = 0;
+	m->room = 0;
 	ret = migrate_vma_setup(&m->args);
 	if (ret)
 		return ret;
