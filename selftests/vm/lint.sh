@@ -136,3 +136,20 @@ lint_mutants() {
 		done
 	done
 }
+
+# Those for mm have to apply to the version that they are for, while Debian has that, one after
+# the other.
+lint_mm_patches() {
+	local tree=$OUT/lint/mm patches=("$TOP"/patches/mm/*.patch) file
+	find_kernel latest 0 gcc
+	[ "${K_SRC##*/}" = "$(cat "$TOP/patches/mm/version")" ] || return 0
+	rm -rf "$tree"
+	sed -n 's|^--- a/||p' "${patches[@]}" | sort -u | while read -r file; do
+		install -D -m 644 "$K_SRC/$file" "$tree/$file"
+	done
+	for file in "${patches[@]}"; do
+		patch -s -f -p1 -F0 -d "$tree" -i "$file" || echo "${file##*/} does not apply"
+	done
+	perl "$TOOLS/scripts/checkpatch.pl" --strict --no-tree --no-summary -q --terse \
+		--ignore MISSING_SIGN_OFF "${patches[@]}"
+}
