@@ -28,7 +28,7 @@
 
 #define STORM_HANDS	3
 #define STORM_RUN	32	/* pages that a step is about, at most */
-#define STORM_STEPS_MIN	60	/* of a thread: enough for a process to do all kinds */
+#define STORM_STEPS_MIN	40	/* of a thread: enough for a process to do all kinds */
 #define STORM_COMMON	1	/* of pages that have the same contents, for KSM */
 
 struct storm;

@@ -18,7 +18,7 @@
 
 #define PROCESSES	2	/* and one that is killed */
 #define STEPS		storm_steps(160)
-#define WEATHER_ROUNDS	dm_rounds(3)	/* in each, all kinds of it */
+#define WEATHER_ROUNDS	(dm_rounds(4) / 2)	/* in each, all kinds of it */
 #define BOUND		60	/* seconds in which whatever is not stuck gets on */
 #define SETTLE_TRIES	200
 
