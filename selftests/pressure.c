@@ -438,6 +438,59 @@ TEST_F_TIMEOUT(pressure, least_recently_used, 120)
 }
 
 /*
+ * What the device uses is not evicted, though it has it mapped and no fault tells of
+ * the use; and goes in its turn when it no longer is used.
+ */
+TEST_F_TIMEOUT(pressure, used_without_a_fault, 120)
+{
+	const unsigned int blocks = 2 * self->blocks + 2;
+	char *mem = dm_alloc(&self->dm, blocks * DM_HUGE, SEED);
+	char *other = dm_alloc(&self->dm, DM_HUGE, SEED + 1), *used = NULL;
+	long long faults = 0;
+	struct lru lru = { 0 };
+	unsigned int block, i;
+	__u64 value;
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_NE(NULL, other);
+	/* What used the same device memory before says nothing of who has it now. */
+	ASSERT_EQ(0, dm_to_device(self->fd, other, DM_HUGE));
+	ASSERT_EQ(0, dm_read64(self->fd, other, &value));
+	munmap(other, DM_HUGE);
+
+	for (block = 0; block < blocks; block++) {
+		ASSERT_EQ(0, dm_to_device(self->fd, mem + block * DM_HUGE,
+					  DM_HUGE));
+		if (block >= self->blocks)
+			lru_remove(&lru, 0);
+		lru.blocks[lru.nr++] = block;
+		ASSERT_TRUE(lru_is_true(&lru, self->fd, mem, blocks)) {
+			TH_LOG("for block %u", block);
+		}
+
+		/* By a fault one block becomes the most recently used. */
+		if (block == self->blocks) {
+			used = mem + lru.blocks[0] * DM_HUGE;
+			ASSERT_EQ(0, dm_read64(self->fd, used, &value));
+			faults = dm_counter(self->device, "device_faults");
+		}
+		/* Then it is used again, without one. */
+		if (block == self->blocks + 1) {
+			ASSERT_EQ(0, dm_read64(self->fd, used, &value));
+			ASSERT_EQ(faults, dm_counter(self->device,
+						     "device_faults"));
+		}
+		if (block == self->blocks || block == self->blocks + 1) {
+			ASSERT_TRUE(lru_has(&lru, (used - mem) / DM_HUGE, &i));
+			lru_remove(&lru, i);
+			lru.blocks[lru.nr++] = (used - mem) / DM_HUGE;
+		}
+	}
+	EXPECT_EQ(0, dm_bad(mem, blocks * DM_HUGE, SEED));
+	munmap(mem, blocks * DM_HUGE);
+}
+
+/*
  * What comes back to the device after it was evicted is counted as that: an
  * estimate, if a good one, by page frames. What others have left of those is
  * counted once, so the memory goes there and back until nothing is.

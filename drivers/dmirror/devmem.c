@@ -500,6 +500,12 @@ u64 dmirror_bus_addr(const struct dmirror_device *dev, const struct page *page)
 	       (u64)owner->id << DMIRROR_HW_PEER_SHIFT;
 }
 
+/* What was there before is no use of what is going to be. */
+static void forget_access(struct dmirror_device *dev, unsigned long page)
+{
+	dmirror_hw_test_and_clear_accessed(&dev->hw, PFN_PHYS(page));
+}
+
 /* The next page of a run, after a new one was taken if that is used up; or -1. */
 static long run_next(struct dmirror_device *dev, struct dmirror_run *run,
 		     unsigned int want)
@@ -512,6 +518,7 @@ static long run_next(struct dmirror_device *dev, struct dmirror_run *run,
 		if (page < 0)
 			return page;
 		*run = (struct dmirror_run) { .next = page, .nr = want };
+		forget_access(dev, page);
 		/* It is all in one block, and that populates a block. */
 		if (dmirror_hw_populate(&dev->hw, PFN_PHYS(page))) {
 			dmirror_devmem_put_run(dev, run);
@@ -527,7 +534,10 @@ static long take_block(struct dmirror_device *dev)
 	unsigned int nr;
 	long page = dmirror_pages_take(&dev->devmem, DMIRROR_BLOCK_ORDER, &nr);
 
-	if (page >= 0 && dmirror_hw_populate(&dev->hw, PFN_PHYS(page))) {
+	if (page < 0)
+		return page;
+	forget_access(dev, page);
+	if (dmirror_hw_populate(&dev->hw, PFN_PHYS(page))) {
 		dmirror_pages_return(&dev->devmem, page, DMIRROR_BLOCK_ORDER);
 		return -1;
 	}

@@ -10,6 +10,7 @@
  * of a program, which a bus would reach.
  */
 #include <linux/atomic.h>
+#include <linux/bitmap.h>
 #include <linux/dma-fence.h>
 #include <linux/highmem.h>
 #include <linux/lockdep.h>
@@ -137,10 +138,13 @@ void dmirror_hw_init(struct dmirror_hw *hw, u64 size, unsigned int engines,
 int dmirror_hw_start(struct dmirror_hw *hw, void *base)
 {
 	hw->base = base;
+	hw->accessed = bitmap_zalloc(hw->size / DMIRROR_BLOCK_SIZE, GFP_KERNEL);
+	if (!hw->accessed)
+		return -ENOMEM;
 	hw->compute = alloc_workqueue("dmirror%u-compute", WQ_UNBOUND,
 				      COMPUTE_JOBS, hw->id);
 	if (!hw->compute)
-		return -ENOMEM;
+		goto free_accessed;
 	if (engines_start(hw))
 		goto destroy_compute;
 	if (base)
@@ -154,6 +158,8 @@ int dmirror_hw_start(struct dmirror_hw *hw, void *base)
 	engines_stop(hw);
 destroy_compute:
 	destroy_workqueue(hw->compute);
+free_accessed:
+	bitmap_free(hw->accessed);
 	return -ENOMEM;
 }
 
@@ -170,6 +176,7 @@ void dmirror_hw_stop(struct dmirror_hw *hw)
 	dmirror_hw_trim_all(hw);
 	kvfree(hw->cells);
 	hw->cells = NULL;
+	bitmap_free(hw->accessed);
 }
 
 /**
@@ -218,6 +225,28 @@ void dmirror_hw_trim_all(struct dmirror_hw *hw)
 	}
 }
 
+/**
+ * dmirror_hw_test_and_clear_accessed() - has a compute engine used a block?
+ * @hw: the hardware
+ * @offset: an offset in the block
+ *
+ * What an engine does through an entry that it finds in the page table is no fault,
+ * so nobody else knows of it. Here are the access counters of your device, or the
+ * accessed bits of its page table. Its copy engines are not asked: what is evicted is
+ * not used.
+ *
+ * Context: any.
+ * Return: true if so, by whichever device on the interconnect, since this was last
+ * asked.
+ */
+bool dmirror_hw_test_and_clear_accessed(struct dmirror_hw *hw, u64 offset)
+{
+	unsigned long block = offset / DMIRROR_BLOCK_SIZE;
+
+	return test_bit(block, hw->accessed) &&
+	       test_and_clear_bit(block, hw->accessed);
+}
+
 static void *local_memory(struct dmirror_hw *hw, u64 offset)
 {
 	if (WARN_ON_ONCE(offset >= hw->size))
@@ -228,6 +257,17 @@ static void *local_memory(struct dmirror_hw *hw, u64 offset)
 	       offset % DMIRROR_BLOCK_SIZE;
 }
 
+/* Whose memory an address of device memory is in, and where there. */
+static struct dmirror_hw *bus_owner(struct dmirror_hw *hw, u64 *addr)
+{
+	if (*addr & DMIRROR_HW_PEER) {
+		*addr &= ~DMIRROR_HW_PEER;
+		hw = hw->link->members[*addr >> DMIRROR_HW_PEER_SHIFT];
+		*addr &= BIT_ULL(DMIRROR_HW_PEER_SHIFT) - 1;
+	}
+	return hw;
+}
+
 /* What the simulation needs to reach an address, see bus_reach(). */
 static void *bus_map(struct dmirror_hw *hw, u64 addr)
 {
@@ -236,12 +276,22 @@ static void *bus_map(struct dmirror_hw *hw, u64 addr)
 		return kmap_local_page(pfn_to_page(PHYS_PFN(addr))) +
 		       offset_in_page(addr);
 	}
-	if (addr & DMIRROR_HW_PEER) {
-		addr &= ~DMIRROR_HW_PEER;
-		hw = hw->link->members[addr >> DMIRROR_HW_PEER_SHIFT];
-		addr &= BIT_ULL(DMIRROR_HW_PEER_SHIFT) - 1;
-	}
+	hw = bus_owner(hw, &addr);
 	return local_memory(hw, addr);
+}
+
+/* A compute engine uses what is at an address. */
+static void bus_note_access(struct dmirror_hw *hw, u64 addr)
+{
+	unsigned long block;
+
+	if (addr & DMIRROR_HW_SYSTEM)
+		return;
+	hw = bus_owner(hw, &addr);
+	block = addr / DMIRROR_BLOCK_SIZE;
+	/* Mostly it is set: to look first keeps the line shared. */
+	if (!test_bit(block, hw->accessed))
+		set_bit(block, hw->accessed);
 }
 
 static void bus_unmap(u64 addr, void *mem)
@@ -597,8 +647,10 @@ static size_t run_step(struct dmirror_hw *hw, const struct dmirror_pt *pt,
 		if (!translate(pt, job, from, DPTE_VALID, &src_bus))
 			return 0;
 		len = min_t(u64, len, PAGE_SIZE - offset_in_page(from));
+		bus_note_access(hw, src_bus);
 	}
 
+	bus_note_access(hw, bus);
 	mem = bus_map(hw, bus);
 	switch (job->op) {
 	case DMIRROR_HW_READ:

@@ -115,6 +115,7 @@ struct dmirror_hw_link {
  * @base: where the CPU sees the device's memory, NULL if it does not
  * @cells: what stands in for memory that the CPU does not see: one vmalloc
  *	area for each block of it, made when the block is first used
+ * @accessed: of each block of memory, whether a compute engine has used it
  */
 struct dmirror_hw {
 	unsigned int id;
@@ -129,6 +130,7 @@ struct dmirror_hw {
 	u64 size;
 	void *base;
 	void **cells;
+	unsigned long *accessed;
 };
 
 /**
@@ -220,6 +222,7 @@ int dmirror_hw_start(struct dmirror_hw *hw, void *base);
 void dmirror_hw_stop(struct dmirror_hw *hw);
 int dmirror_hw_populate(struct dmirror_hw *hw, u64 offset);
 void dmirror_hw_trim_all(struct dmirror_hw *hw);
+bool dmirror_hw_test_and_clear_accessed(struct dmirror_hw *hw, u64 offset);
 
 struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
 				  const struct dmirror_hw_segment *segments,

@@ -1472,12 +1472,24 @@ static unsigned long purge_blocks(struct dmirror_device *dev,
 	return dropped;
 }
 
+/* What the device has used where no fault told of it: it is evicted later. */
+static void heed_accesses(struct dmirror_device *dev)
+{
+	u64 offset;
+
+	for (offset = 0; offset < dev->hw.size; offset += DMIRROR_BLOCK_SIZE)
+		if (dmirror_hw_test_and_clear_accessed(&dev->hw, offset))
+			dmirror_devmem_touch(&dev->devmem, offset);
+}
+
 static unsigned long evict_blocks(struct dmirror_device *dev,
 				  unsigned long wanted, unsigned long *young)
 {
 	unsigned long moved = purge_blocks(dev, wanted), searched;
 	long block;
 
+	if (moved < wanted)
+		heed_accesses(dev);
 	for (searched = 0; searched < dev->devmem.nr_blocks; searched++) {
 		if (moved >= wanted || fatal_signal_pending(current))
 			break;
