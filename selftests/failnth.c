@@ -521,8 +521,19 @@ static bool disarm_copy(void)
 	return dm_attr_stop("fail_copy") == 0;
 }
 
+static int arm_fault(unsigned int nth)
+{
+	return dm_attr_start("fail_fault", nth, 1) ? -EIO : 0;
+}
+
+static bool disarm_fault(void)
+{
+	return dm_attr_stop("fail_fault") == 0;
+}
+
 static const struct injection allocations = { dm_nth_start, dm_nth_stop };
 static const struct injection engines = { arm_copy, disarm_copy };
+static const struct injection faults = { arm_fault, disarm_fault };
 
 /* One call, with the @nth failure of @in: NULL, or what was wrong with it */
 static const char *call(struct fail *f, const struct op *op, unsigned int nth,
@@ -655,7 +666,7 @@ static bool can_fail(const struct fail *f, const struct op *op,
 	/* The CPU uses coherent memory where it is. */
 	if (op->run == run_cpu_read || op->run == run_cpu_write)
 		return !coherent;
-	return in == &allocations || op->copies;
+	return in != &engines || op->copies;
 }
 
 static int check_op(struct fail *f, const struct op *op,
@@ -741,6 +752,36 @@ TEST_F_TIMEOUT(state, copies, 120)
 	fail_fini(&f);
 }
 
+static const struct op *find_op(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(ops); i++)
+		if (!strcmp(ops[i].name, name))
+			return &ops[i];
+	return NULL;
+}
+
+/* Calls of which a device fault is a part, for which a worker may want memory */
+static const char * const faulting[] = {
+	"read", "write", "fill", "copy", "hmm read", "hmm write",
+};
+
+/* A fault that cannot be served ends the call, and no other. */
+TEST_F_TIMEOUT(state, device_faults, 120)
+{
+	const char *why = dm_attr_start("fail_fault", 1, 0);
+	struct fail f;
+	size_t i;
+
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, fail_init(&f, &self->dm, self->fd));
+	for (i = 0; i < ARRAY_SIZE(faulting); i++)
+		EXPECT_EQ(0, check_ops(&f, find_op(faulting[i]), 1, &faults));
+	fail_fini(&f);
+}
+
 /* A device that goes has its memory come back all the same. */
 TEST_F_TIMEOUT(state, unplug_with_failing_copies, 120)
 {
@@ -770,16 +811,6 @@ static const char * const racing[] = {
 	"read", "write", "fill", "copy", "atomic", "atomic there", "snapshot",
 	"hmm read", "hmm write", "hmm to dev", "hmm snapshot", "hmm exclusive",
 };
-
-static const struct op *find_op(const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(ops); i++)
-		if (!strcmp(ops[i].name, name))
-			return &ops[i];
-	return NULL;
-}
 
 /*
  * Who loses the race so often in a row does its work once more than that, and then

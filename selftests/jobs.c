@@ -272,6 +272,44 @@ TEST_F(jobs, numbers)
 	}
 }
 
+struct fill_call {
+	int fd;
+	struct dmirror_fill fill;
+	int ret;
+};
+
+static void *call_fill(void *arg)
+{
+	struct fill_call *call = arg;
+
+	call->ret = dm_call(call->fd, DMIRROR_IOC_FILL, &call->fill);
+	return NULL;
+}
+
+/* Nobody else can wait for what a call waits for itself: it has no number. */
+TEST_F(jobs, call_without_a_number)
+{
+	struct fill_call call = {
+		.fd = self->dm.fd,
+		.fill = {
+			.size = sizeof(call.fill),
+			.addr = (uintptr_t)self->mem,
+			.length = self->dm.page,
+		},
+	};
+	struct dmirror_wait w;
+	pthread_t thread;
+
+	ASSERT_TRUE(set_hold(self->dir, true));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, call_fill, &call));
+	await_faults(self->dm.device, 1);
+	EXPECT_EQ(-ENOENT, dm_wait_job(self->dm.fd, 0, DMIRROR_WAIT_POLL, &w));
+	ASSERT_TRUE(set_hold(self->dir, false));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(0, call.ret);
+	EXPECT_TRUE(all_words(self->mem, self->dm.page, 0));
+}
+
 /* A job that runs into a hole says where, and what it did before. */
 TEST_F(jobs, fault_that_cannot_be_served)
 {
@@ -339,12 +377,15 @@ TEST_F(jobs, number_not_told)
 /* More jobs than a file may have are refused; those that are waited for go. */
 TEST_F(jobs, limit)
 {
-	__u64 jobs[JOBS_MAX], job;
+	__u64 jobs[JOBS_MAX], job, value;
 	int event = eventfd(0, EFD_NONBLOCK);
 	struct dmirror_wait w;
 	unsigned int i;
 
 	ASSERT_LE(0, event);
+	/* What a call has waited for itself does not count. */
+	for (i = 0; i < JOBS_MAX; i++)
+		ASSERT_EQ(0, dm_read64(self->dm.fd, self->mem, &value));
 	for (i = 0; i < JOBS_MAX; i++)
 		ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL,
 				       self->mem + i * 64, 64, i, -1,
@@ -428,6 +469,68 @@ TEST_F(jobs, duplicates)
 	EXPECT_GT(ARRAY_SIZE(jobs), dm_file_value(path, "device_faults") -
 				    before);
 	EXPECT_LT(0, dm_file_value(path, "duplicate_faults"));
+}
+
+static void fills_its_own(const struct dm *dm)
+{
+	int fd = dm_open_number(dm->device);
+	char *mem = dm_map_flags(dm->page, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS);
+	struct dmirror_wait w;
+	__u64 job;
+
+	DM_CHECK(fd >= 0 && mem);
+	DM_CHECK(!dm_submit(fd, DMIRROR_JOB_FILL, mem, dm->page, 9, -1, &job));
+	DM_CHECK(!dm_wait_job(fd, job, 0, &w));
+	DM_CHECK(!w.error);
+	_exit(!all_words(mem, dm->page, 9));
+}
+
+/* Faults of two programs in the buffer: each is served in the memory of its own. */
+TEST_F(jobs, faults_of_two_programs)
+{
+	struct dmirror_wait w;
+	__u64 job;
+	pid_t pid;
+
+	ASSERT_TRUE(set_hold(self->dir, true));
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, self->mem,
+			       self->dm.page, 8, -1, &job));
+	pid = fork();
+	if (!pid)
+		fills_its_own(&self->dm);
+	await_faults(self->dm.device, 2);
+	ASSERT_TRUE(set_hold(self->dir, false));
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+	EXPECT_EQ(0, w.error);
+	EXPECT_TRUE(all_words(self->mem, self->dm.page, 8));
+	EXPECT_EQ(0, dm_wait(pid));
+}
+
+/* What faults have in common is served once, also where one goes on beyond another. */
+TEST_F(jobs, overlapping)
+{
+	const size_t part = 4 * self->dm.page;
+	long long before = dm_counter(self->dm.device, "duplicate_faults");
+	struct dmirror_wait w;
+	unsigned int i;
+	__u64 jobs[4];
+
+	ASSERT_TRUE(set_hold(self->dir, true));
+	/* Each has a page that the one before it has not. */
+	for (i = 0; i < ARRAY_SIZE(jobs); i++)
+		ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL,
+				       self->mem + i * self->dm.page, part, 7,
+				       -1, &jobs[i]));
+	await_faults(self->dm.device, ARRAY_SIZE(jobs));
+	ASSERT_TRUE(set_hold(self->dir, false));
+	for (i = 0; i < ARRAY_SIZE(jobs); i++) {
+		ASSERT_EQ(0, dm_wait_job(self->dm.fd, jobs[i], 0, &w));
+		EXPECT_EQ(0, w.error);
+		EXPECT_EQ(part, w.done);
+	}
+	EXPECT_TRUE(all_words(self->mem, part + 3 * self->dm.page, 7));
+	EXPECT_LT(before, dm_counter(self->dm.device, "duplicate_faults"));
 }
 
 /* Closing the file ends its jobs, also those whose faults nobody serves. */

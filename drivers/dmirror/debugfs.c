@@ -14,6 +14,7 @@ static struct dentry *root;
 
 #ifdef CONFIG_FAULT_INJECTION_DEBUG_FS
 static DECLARE_FAULT_ATTR(fail_copy);
+static DECLARE_FAULT_ATTR(fail_fault);
 static DECLARE_FAULT_ATTR(lose_race);
 
 /* should_fail() counts as if it were called one at a time, and engines run in parallel. */
@@ -45,6 +46,20 @@ bool dmirror_should_fail_copy(void)
 }
 
 /**
+ * dmirror_should_fail_fault() - is a device fault to find no memory for page tables?
+ *
+ * A worker serves it, which the kernel's own injection cannot be limited to. Set up in
+ * /sys/kernel/debug/dmirror/fail_fault.
+ *
+ * Context: any.
+ * Return: true if so.
+ */
+bool dmirror_should_fail_fault(void)
+{
+	return should_fail_next(&fail_fault);
+}
+
+/**
  * dmirror_should_lose_race() - is what was just found out to be taken for stale?
  *
  * As if the notifier had said so. Set up in /sys/kernel/debug/dmirror/lose_race.
@@ -60,6 +75,7 @@ bool dmirror_should_lose_race(void)
 static void add_fault_injection(void)
 {
 	fault_create_debugfs_attr("fail_copy", root, &fail_copy);
+	fault_create_debugfs_attr("fail_fault", root, &fail_fault);
 	fault_create_debugfs_attr("lose_race", root, &lose_race);
 }
 
@@ -67,6 +83,7 @@ static void add_fault_injection(void)
 static void stop_fault_injection(void)
 {
 	fail_copy.probability = 0;
+	fail_fault.probability = 0;
 	lose_race.probability = 0;
 }
 #else

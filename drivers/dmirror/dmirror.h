@@ -644,9 +644,11 @@ void dmirror_debugfs_init(void);
 void dmirror_debugfs_exit(void);
 #ifdef CONFIG_FAULT_INJECTION_DEBUG_FS
 bool dmirror_should_fail_copy(void);
+bool dmirror_should_fail_fault(void);
 bool dmirror_should_lose_race(void);
 #else
 static inline bool dmirror_should_fail_copy(void) { return false; }
+static inline bool dmirror_should_fail_fault(void) { return false; }
 static inline bool dmirror_should_lose_race(void) { return false; }
 #endif
 

@@ -205,8 +205,9 @@ static int range_try_lock(struct dmirror_svm *svm, struct hmm_range *range,
 	struct hmm_range look = *range;
 	int ret;
 
-	/* Only to see what there is. */
-	look.default_flags = 0;
+	/* Only to see what there is; of one page, also to have it, see above. */
+	if (npages > 1)
+		look.default_flags = 0;
 	memset(look.hmm_pfns, 0, npages * sizeof(*look.hmm_pfns));
 	look.notifier_seq = mmu_interval_read_begin(look.notifier);
 
@@ -357,6 +358,8 @@ static int try_fault(struct dmirror_svm *svm, struct hmm_range *range,
 {
 	int ret = dmirror_pt_stash_fill(stash, spare, GFP_KERNEL_ACCOUNT);
 
+	if (dmirror_should_fail_fault())
+		ret = -ENOMEM;
 	if (!ret)
 		ret = range_acquire(svm, range);
 	if (ret)
@@ -626,7 +629,8 @@ static void serve_or_skip(struct dmirror_svm *svm, struct dmirror_hw_job *hw,
 	int ret;
 
 	job->faults++;
-	if (hw->fault_addr >= served->start && end <= served->end &&
+	/* If it needs more than was mapped, it faults again when it gets there. */
+	if (hw->fault_addr >= served->start && hw->fault_addr < served->end &&
 	    (served->write || !hw->fault_write)) {
 		atomic64_inc(&svm->dev->counters.duplicate_faults);
 		dmirror_hw_replay(hw);
