@@ -49,27 +49,33 @@ struct dm_engines {
 	unsigned long long jobs;
 	unsigned long long errors;
 	unsigned long long bytes;
+	unsigned long long ns;
 	unsigned int depth;
+	unsigned int depth_max;		/* the most that one of them had */
 };
 
 static inline int dm_engines(unsigned int device, struct dm_engines *sum)
 {
 	FILE *f = fopen(dm_debugfs_path(device, "engines"), "r");
-	unsigned long long jobs, errors, bytes;
-	unsigned int number, depth;
+	unsigned long long jobs, errors, bytes, ns;
+	unsigned int number, depth, depth_max;
 
 	memset(sum, 0, sizeof(*sum));
 	if (!f)
 		return -errno;
 	while (fscanf(f,
-		      "copy%u jobs %llu errors %llu bytes %llu ns %*u depth %u depth_max %*u\n",
-		      &number, &jobs, &errors, &bytes, &depth) == 5) {
+		      "copy%u jobs %llu errors %llu bytes %llu ns %llu depth %u depth_max %u\n",
+		      &number, &jobs, &errors, &bytes, &ns, &depth,
+		      &depth_max) == 7) {
 		sum->count++;
 		sum->idle += !jobs;
 		sum->jobs += jobs;
 		sum->errors += errors;
 		sum->bytes += bytes;
+		sum->ns += ns;
 		sum->depth += depth;
+		if (sum->depth_max < depth_max)
+			sum->depth_max = depth_max;
 	}
 	fclose(f);
 	return sum->count ? 0 : -EIO;

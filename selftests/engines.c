@@ -89,6 +89,7 @@ static struct dm_engines engines_did(struct dm_engines *before,
 	did.jobs -= before->jobs;
 	did.errors -= before->errors;
 	did.bytes -= before->bytes;
+	did.ns -= before->ns;
 	*before = now;
 	return did;
 }
@@ -105,7 +106,9 @@ TEST_F(engines, counts)
 	EXPECT_EQ(m.moved, did.bytes);
 	EXPECT_LE(did.count > 1 ? 2 : 1, did.jobs);
 	EXPECT_EQ(0, did.errors);
+	EXPECT_LT(0, did.ns);
 	EXPECT_EQ(0, did.depth);
+	EXPECT_LE(1, did.depth_max);
 
 	/* What is there already is not copied. */
 	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, LEN));
@@ -315,28 +318,61 @@ static int there_and_back(struct dm_worker *w)
 #define TRACING		"/sys/kernel/tracing"
 #define ENGINES_MAX	8
 
-/* How many jobs of @device are in the trace; those out of order in @wrong */
-static unsigned int read_trace(unsigned int device, unsigned int *wrong)
+#define EVENT		TRACING "/events/dmirror/dmirror_copy/enable"
+#define COPY_EVENT	"dmirror_copy: dev=%u engine=%u seqno=%llu segments=%u bytes=%llu depth=%u ns=%llu error=%d"
+
+/* What the trace says that the engines of a device did */
+struct copies {
+	struct dm_engines did;
+	unsigned int segments;
+	unsigned int wrong;		/* jobs that ended out of order */
+};
+
+static void read_trace(unsigned int device, struct copies *copies)
 {
-	unsigned long long seqno, last[ENGINES_MAX] = { 0 };
-	unsigned int dev, engine, jobs = 0;
+	unsigned long long seqno, bytes, ns, last[ENGINES_MAX] = { 0 };
+	unsigned int dev, engine, segments, depth;
 	FILE *f = fopen(TRACING "/trace", "r");
 	char line[512], *event;
+	int error;
 
-	*wrong = 0;
+	memset(copies, 0, sizeof(*copies));
 	while (f && fgets(line, sizeof(line), f)) {
 		event = strstr(line, "dmirror_copy: ");
-		if (!event || sscanf(event, "dmirror_copy: dev=%u engine=%u seqno=%llu",
-				     &dev, &engine, &seqno) != 3 ||
+		if (!event || sscanf(event, COPY_EVENT, &dev, &engine, &seqno,
+				     &segments, &bytes, &depth, &ns,
+				     &error) != 8 ||
 		    dev != device || engine >= ENGINES_MAX)
 			continue;
-		jobs++;
-		*wrong += last[engine] && seqno != last[engine] + 1;
+		copies->did.jobs++;
+		copies->did.errors += !!error;
+		copies->did.bytes += error ? 0 : bytes;
+		copies->did.ns += ns;
+		if (copies->did.depth_max < depth)
+			copies->did.depth_max = depth;
+		copies->segments += segments;
+		copies->wrong += last[engine] && seqno != last[engine] + 1;
 		last[engine] = seqno;
 	}
 	if (f)
 		fclose(f);
-	return jobs;
+}
+
+/* Begin with an empty trace of copies: NULL, or why there is none. */
+static const char *trace_start(void)
+{
+	if (dm_file_write(EVENT, "1"))
+		return "no events in " TRACING ": CONFIG_ENABLE_DEFAULT_TRACERS";
+	/* Counted events: clocks of two CPUs can disagree. This empties the trace. */
+	dm_file_write(TRACING "/trace_clock", "counter");
+	return NULL;
+}
+
+static void trace_stop(unsigned int device, struct copies *copies)
+{
+	dm_file_write(EVENT, "0");
+	read_trace(device, copies);
+	dm_file_write(TRACING "/trace_clock", "local");
 }
 
 /*
@@ -346,14 +382,14 @@ static unsigned int read_trace(unsigned int device, unsigned int *wrong)
 TEST_F_TIMEOUT(engines, completion_in_order, 60)
 {
 	struct dm_worker workers[3] = { 0 };
+	const char *why = trace_start();
 	struct traffic traffic[3];
-	unsigned int i, wrong, jobs;
+	struct copies copies;
 	struct dm_engines did;
+	unsigned int i;
 
-	/* Counted events: clocks of two CPUs can disagree. */
-	if (dm_file_write(TRACING "/events/dmirror/dmirror_copy/enable", "1"))
-		SKIP(return, "no events in " TRACING ": CONFIG_ENABLE_DEFAULT_TRACERS");
-	ASSERT_EQ(0, dm_file_write(TRACING "/trace_clock", "counter"));
+	if (why)
+		SKIP(return, "%s", why);
 	engines_did(&self->before, self->device);
 	for (i = 0; i < ARRAY_SIZE(workers); i++) {
 		traffic[i].fd = self->fd;
@@ -373,13 +409,38 @@ TEST_F_TIMEOUT(engines, completion_in_order, 60)
 		munmap(traffic[i].mem, LEN);
 	}
 	did = engines_did(&self->before, self->device);
-	dm_file_write(TRACING "/events/dmirror/dmirror_copy/enable", "0");
-	jobs = read_trace(self->device, &wrong);
-	dm_file_write(TRACING "/trace_clock", "local");
-	EXPECT_LT(16, jobs);
-	EXPECT_EQ(did.jobs, jobs);
-	EXPECT_EQ(0, wrong);
+	trace_stop(self->device, &copies);
+	EXPECT_LT(16, copies.did.jobs);
+	EXPECT_EQ(0, copies.wrong);
 	EXPECT_EQ(0, did.errors);
+	/* What is counted is what is traced. */
+	EXPECT_EQ(copies.did.jobs, did.jobs);
+	EXPECT_EQ(copies.did.bytes, did.bytes);
+	EXPECT_EQ(copies.did.ns, did.ns);
+	EXPECT_LE(copies.did.depth_max, did.depth_max);
+}
+
+/*
+ * What is in one piece on both sides is one segment for each engine, and what is not
+ * is no more than a segment for each page.
+ */
+TEST_F(engines, one_segment_for_one_piece)
+{
+	const char *why = trace_start();
+	struct dm_engines did;
+	struct copies copies;
+
+	if (why)
+		SKIP(return, "%s", why);
+	engines_did(&self->before, self->device);
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, LEN));
+	did = engines_did(&self->before, self->device);
+	trace_stop(self->device, &copies);
+	EXPECT_EQ(LEN, copies.did.bytes);
+	EXPECT_EQ(did.count, copies.did.jobs);
+	EXPECT_LE(copies.did.jobs, copies.segments);
+	EXPECT_GE(variant->backing.thp ? did.count : LEN / self->page,
+		  copies.segments);
 }
 
 static bool trace_has(const char *what)
