@@ -4,6 +4,8 @@
  * keep their own view of it, whoever moves it and whoever writes first, from the
  * CPU or from the device.
  */
+#include <sys/resource.h>
+
 #include "dmirror_state.h"
 
 #define FAMILY		3
@@ -207,6 +209,42 @@ TEST_F(state, last_owner)
 	}
 	ASSERT_EQ(0, dm_to_system(self->fd, self->mem, self->len));
 	EXPECT_EQ(used, dm_memory_used(self->fd));
+}
+
+static long faults_so_far(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+/*
+ * What a process has for itself is known to be its own when it is back: mm may make it
+ * writable again without a fault that finds that out.
+ */
+TEST_F(state, own_stays_own)
+{
+	const int both = PROT_READ | PROT_WRITE;
+	unsigned int way;
+	size_t at;
+	long before;
+
+	for (way = 0; way < DM_WAYS; way++) {
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		ASSERT_EQ(0, dm_back(self->fd, self->mem, self->len, way));
+		for (at = 0; at < self->len; at += self->page)
+			dm_poke(self->mem + at, dm_peek(self->mem + at));
+		ASSERT_EQ(0, mprotect(self->mem, self->len, PROT_READ));
+		ASSERT_EQ(0, mprotect(self->mem, self->len, both));
+		before = faults_so_far();
+		for (at = 0; at < self->len; at += self->page)
+			dm_poke(self->mem + at, dm_peek(self->mem + at));
+		EXPECT_GT(self->len / self->page / 4, faults_so_far() - before) {
+			TH_LOG("way %u", way);
+		}
+	}
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 }
 
 /* A page of a file that was copied on write moves; the file's own do not. */

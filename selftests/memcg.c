@@ -243,6 +243,48 @@ TEST_F_TIMEOUT(state, meets_limit, 120)
 	EXPECT_EQ(0, cgroup_remove("dmirror"));
 }
 
+/*
+ * Where the kernel finds no program to end, what goes over the limit does not move: it
+ * stays a hole, is reported, and can move when there is room.
+ */
+static void is_refused(const struct dm *dm)
+{
+	int fd = dm_open_number(dm->device);
+	const size_t hole = 64 * dm->page;
+	__u64 used = dm_memory_used(fd);
+	struct dmirror_migrate m;
+	char *mem, text[32];
+
+	cgroup_enter("dmirror");
+	DM_CHECK(!dm_file_write("/proc/self/oom_score_adj", "-1000"));
+	mem = dm_map_flags(hole, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS);
+	DM_CHECK(fd >= 0 && mem);
+	dm_settle();
+	snprintf(text, sizeof(text), "%lld",
+		 cgroup_value("dmirror", "memory.current") + (64LL << 10));
+	DM_CHECK(!dm_file_write(cgroup_file("dmirror", "memory.max"), text));
+	DM_CHECK(!dm_migrate_raw(fd, mem, hole, DMIRROR_TARGET_DEVICE, &m));
+	DM_CHECK(m.busy && m.moved + m.busy == hole);
+	DM_CHECK(dm_memory_used(fd) == used + m.moved);
+
+	DM_CHECK(!dm_file_write(cgroup_file("dmirror", "memory.max"), "max"));
+	DM_CHECK(!dm_to_device(fd, mem, hole));
+	DM_CHECK(dm_memory_used(fd) == used + hole);
+	_exit(!dm_zero(mem, hole));
+}
+
+TEST_F_TIMEOUT(state, refused_by_limit, 120)
+{
+	const char *why = cgroup_make("dmirror");
+
+	if (variant->backing.thp)
+		return;
+	if (why)
+		SKIP(return, "%s", why);
+	EXPECT_EQ(0, in_cgroup("dmirror", &self->dm, is_refused));
+}
+
 /* The program moves on, its memory stays where it was charged, which is removed. */
 TEST_F_TIMEOUT(state, cgroup_removed, 120)
 {
@@ -313,6 +355,83 @@ TEST_F_TIMEOUT(state, tables_are_charged, 120)
 	if (why)
 		SKIP(return, "%s", why);
 	EXPECT_EQ(0, in_cgroup("dmirror", &self->dm, uses_tables));
+}
+
+#define FILE_ROUNDS	4
+
+/* With the file go the tables of what it had mapped. */
+static void closes_files(const struct dm *dm)
+{
+	const size_t len = TABLES * DM_HUGE;
+	long long before = 0, after;
+	char *mem, *at;
+	__u64 value;
+	unsigned int round;
+	int fd;
+
+	cgroup_enter("dmirror");
+	mem = dm_map_flags(len, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+	DM_CHECK(mem);
+	for (at = mem; at < mem + len; at += DM_HUGE)
+		dm_poke(at, 1);
+	for (round = 0; round <= FILE_ROUNDS; round++) {
+		fd = dm_open_number(dm->device);
+		DM_CHECK(fd >= 0);
+		for (at = mem; at < mem + len; at += DM_HUGE)
+			DM_CHECK(!dm_read64(fd, at, &value));
+		close(fd);
+		dm_settle();
+		after = cgroup_value("dmirror", "memory.current");
+		if (!round)
+			before = after;
+	}
+	DM_CHECK(after < before + 2 * SLACK);
+	_exit(0);
+}
+
+#define TABLE_ROUNDS	256
+
+/* Nor does a call keep the tables that it set aside and did not need. */
+static void needs_no_tables(const struct dm *dm)
+{
+	int fd = dm_open_number(dm->device);
+	long long before = 0, after;
+	unsigned int round;
+	__u64 value;
+	char *mem;
+
+	cgroup_enter("dmirror");
+	mem = dm_map_flags(DM_HUGE, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS);
+	DM_CHECK(fd >= 0 && mem);
+	/* With this page mapped no table becomes empty, to be used again. */
+	DM_CHECK(!dm_read64(fd, mem + 2 * dm->page, &value));
+	for (round = 0; round <= TABLE_ROUNDS; round++) {
+		DM_CHECK(!madvise(mem, dm->page, MADV_DONTNEED));
+		DM_CHECK(!dm_write64(fd, mem, round));
+		dm_poke(mem + dm->page, round);
+		DM_CHECK(!dm_add64(fd, mem + dm->page, 1));
+		if (!round)
+			before = cgroup_value("dmirror", "memory.current");
+	}
+	dm_settle();
+	after = cgroup_value("dmirror", "memory.current");
+	DM_CHECK(after < before + SLACK);
+	_exit(0);
+}
+
+TEST_F_TIMEOUT(state, tables_are_let_go, 120)
+{
+	const char *why = cgroup_make("dmirror");
+
+	if (variant->backing.thp)
+		return;
+	if (why)
+		SKIP(return, "%s", why);
+	EXPECT_EQ(0, in_cgroup("dmirror", &self->dm, closes_files));
+	ASSERT_EQ(NULL, cgroup_make("dmirror"));
+	EXPECT_EQ(0, in_cgroup("dmirror", &self->dm, needs_no_tables));
 }
 
 static void has_faults_served(const struct dm *dm)

@@ -410,6 +410,41 @@ TEST_F(notifier, partly_unmapped_stays)
 	EXPECT_EQ(1, watched_becomes(self->fd, 1));
 }
 
+/* What is unmapped over the border of two blocks is looked at in each of them. */
+TEST_F(notifier, unmapped_over_a_border)
+{
+	char *a = populate(&self->dm, 2 * DM_HUGE), *b = a + DM_HUGE;
+	__u64 value;
+
+	if (variant->backing.thp)
+		return;
+	ASSERT_NE(NULL, a);
+	/* Mappings of their own: to split one, mm invalidates whole blocks. */
+	madvise(b - self->page, 2 * self->page, MADV_DONTFORK);
+	madvise(b - DM_HUGE / 2, DM_HUGE / 2 - self->page, MADV_DONTDUMP);
+	/* All that is used of one, and not all of the other. */
+	ASSERT_EQ(0, dm_read64(self->fd, b - self->page, &value));
+	ASSERT_EQ(0, dm_read64(self->fd, b, &value));
+	ASSERT_EQ(0, dm_read64(self->fd, b + self->page, &value));
+	EXPECT_NE(0, value);
+	ASSERT_EQ(3, watched(self->fd));
+	munmap(b - self->page, 2 * self->page);
+	EXPECT_EQ(2, watched_becomes(self->fd, 2));
+	dm_msleep(50);
+	madvise(b + self->page, self->page, MADV_DONTNEED);
+	ASSERT_EQ(0, dm_read64(self->fd, b + self->page, &value));
+	EXPECT_EQ(0, value);
+	EXPECT_EQ(2, watched(self->fd));
+
+	/* The other way round. */
+	ASSERT_EQ(0, dm_read64(self->fd, a, &value));
+	ASSERT_EQ(3, watched(self->fd));
+	munmap(b - DM_HUGE / 2, DM_HUGE + DM_HUGE / 2);
+	EXPECT_EQ(2, watched_becomes(self->fd, 2));
+	munmap(a, DM_HUGE / 2);
+	EXPECT_EQ(1, watched_becomes(self->fd, 1));
+}
+
 /* Exclusive access is a use of the memory, and its loss is noticed. */
 TEST_F(notifier, exclusive_is_watched)
 {

@@ -97,6 +97,33 @@ TEST_F(prefer, device)
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 }
 
+/* What a fault has brought to the device goes with the program that it is of. */
+TEST_F(prefer, exit)
+{
+	struct dmirror_query before, after;
+	struct dmirror_advise a;
+	pid_t pid;
+	__u64 value;
+	char *mem;
+	int fd;
+
+	ASSERT_EQ(0, dm_query(self->fd, &before));
+	pid = fork();
+	if (!pid) {
+		fd = dm_open_number(self->dm.device);
+		mem = dm_alloc(&self->dm, self->len, SEED);
+		DM_CHECK(fd >= 0 && mem);
+		DM_CHECK(!dm_advise(fd, mem, self->len,
+				    DMIRROR_ADVICE_PREFER_DEVICE, &a));
+		DM_CHECK(!dm_read64(fd, mem, &value));
+		DM_CHECK(!dm_query(fd, &after));
+		_exit(after.memory_used == before.memory_used);
+	}
+	EXPECT_EQ(0, dm_wait(pid));
+	ASSERT_EQ(0, dm_query(self->fd, &after));
+	EXPECT_EQ(before.memory_used, after.memory_used);
+}
+
 /* Without a preference one fault has all mapped that the job is about. */
 TEST_F(prefer, one_fault)
 {

@@ -535,9 +535,13 @@ TEST_F(unplug, killed_while_a_call_lasts)
 				       self->buf));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 
+	/* The call goes on, and gets no further: nobody would end what it begins now. */
+	ASSERT_EQ(0, dm_file_write(dm_debugfs_path(self->dm.device,
+						   "hold_faults"), "1"));
 	ASSERT_EQ(0, resolve(uffd, data, self->buf, self->page));
 	pthread_join(call.thread, NULL);
 	EXPECT_EQ(-ENODEV, call.ret);
+	dm_file_write(dm_debugfs_path(self->dm.device, "hold_faults"), "0");
 	EXPECT_EQ(0, dm_unplug(self->dm.device));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 	munmap(data, self->page);
