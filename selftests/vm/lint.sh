@@ -25,6 +25,37 @@ lint_kernel_doc() {
 	"$TOOLS/scripts/kernel-doc" -none -Wall -Werror "${names[@]}"
 }
 
+# The documentation, by docutils. What only Sphinx knows says nothing there, but the files that it
+# names have to exist. Debian's python3 has docutils; another that comes first in PATH may not.
+lint_rst() {
+	local names
+	read -ra names -d '' < <(files '*.rst') || :
+	/usr/bin/python3 - "$TOP" "${names[@]}" <<-'END'
+	import os, sys
+	from docutils import nodes
+	from docutils.core import publish_doctree
+	from docutils.parsers.rst import Directive, directives, roles
+
+	class KernelDoc(Directive):
+	    required_arguments = 1
+	    names = "doc export functions identifiers internal no-identifiers".split()
+	    option_spec = dict.fromkeys(names, directives.unchanged)
+
+	    def run(self):
+	        name = self.arguments[0]
+	        if not os.path.exists(os.path.join(sys.argv[1], name)):
+	            raise self.error(f"there is no {name}")
+	        return []
+
+	directives.register_directive("kernel-doc", KernelDoc)
+	for role in "ref doc c:func c:type c:macro c:member".split():
+	    roles.register_generic_role(role, nodes.literal)
+	for name in sys.argv[2:]:
+	    with open(name, encoding="utf-8") as file:
+	        publish_doctree(file.read(), source_path=name)
+	END
+}
+
 lint_shellcheck() {
 	local names
 	read -ra names -d '' < <(files '*' | xargs grep -lE '^#!/bin/(ba)?sh') || :

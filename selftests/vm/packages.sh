@@ -10,7 +10,7 @@ VM_PACKAGES="qemu-system-x86 busybox-static"
 # For the plots.
 BENCH_PACKAGES="gnuplot-nox"
 FUZZ_PACKAGES="$CLANG libclang-rt-${CLANG#clang-}-dev g++ binutils"
-LINT_PACKAGES="perl coccinelle $CLANG shellcheck g++ git"
+LINT_PACKAGES="perl coccinelle $CLANG shellcheck g++ git python3-docutils"
 
 missing_packages() {
 	local p
