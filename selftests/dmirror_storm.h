@@ -73,7 +73,7 @@ struct storm {
  */
 static inline bool storm_huge_pages_race(void)
 {
-	return !dm_kernel_before(6, 19);
+	return !dm_kernel_before(6, 19) && !dm_avoids_nothing();
 }
 
 /* Of a storm: what the environment says, or what the time gives, which is printed */
