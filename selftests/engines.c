@@ -300,6 +300,26 @@ TEST_F_TIMEOUT(engines, cpu_fault_fails, 60)
 	EXPECT_EQ(0, dm_bad(self->mem, LEN, SEED));
 }
 
+/* Nor is it one on what the CPU has not touched, if only that cannot be copied. */
+TEST_F(engines, neighbours_copy_fails)
+{
+	const char *why;
+
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, LEN));
+	why = dm_fail_start(1);
+	if (why)
+		SKIP(return, "%s", why);
+	if (variant->backing.memory_type == DMIRROR_MEMORY_COHERENT ||
+	    dm_large(&self->dm))
+		return;
+	/* The copy of the window fails, and that of the page does not. */
+	ASSERT_EQ(0, dm_fail_set("times", "1"));
+	EXPECT_EQ(dm_word(SEED, 5, 0), dm_peek(self->mem + 5 * self->page));
+	EXPECT_EQ(self->errors + 1, dm_counter(self->device, "copy_errors"));
+	EXPECT_EQ(1, dm_count(self->fd, self->mem, LEN, DMIRROR_PLACE_SYSTEM));
+	EXPECT_EQ(0, dm_bad(self->mem, LEN, SEED));
+}
+
 struct traffic {
 	int fd;
 	char *mem;

@@ -216,7 +216,7 @@ TEST_F(prefer, none_and_others)
 			   DMIRROR_PLACE_SYSTEM));
 }
 
-/* A file has so many ranges and no more; what is next to each other is not one. */
+/* A file has so many ranges and no more. */
 TEST_F(prefer, too_many)
 {
 	char *at = (char *)(1UL << 40);
@@ -250,6 +250,37 @@ TEST_F(prefer, too_many)
 			    DMIRROR_ADVICE_PREFER_NONE));
 	ASSERT_EQ(0, prefer(self, self->mem, self->len,
 			    DMIRROR_ADVICE_PREFER_DEVICE));
+	ASSERT_EQ(0, touch(self, self->mem));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
+			   DMIRROR_PLACE_LOCAL));
+}
+
+/* What is said of pages one by one is said of a range. */
+TEST_F(prefer, page_by_page)
+{
+	char *at = (char *)(1UL << 40);
+	unsigned int i;
+
+	/* Up, down, and what joins the two */
+	for (i = 0; i < RANGES_MAX; i++) {
+		ASSERT_EQ(0, prefer(self, at + (i + 1) * self->page, self->page,
+				    DMIRROR_ADVICE_PREFER_DEVICE));
+		ASSERT_EQ(0, prefer(self, at - (i + 1) * self->page, self->page,
+				    DMIRROR_ADVICE_PREFER_DEVICE));
+	}
+	ASSERT_EQ(0, prefer(self, at, self->page, DMIRROR_ADVICE_PREFER_DEVICE));
+	for (i = 1; i < RANGES_MAX; i++)
+		ASSERT_EQ(0, prefer(self, at + (1UL << 30) + 2 * i * self->page,
+				    self->page, DMIRROR_ADVICE_PREFER_SYSTEM));
+	EXPECT_EQ(-ENOSPC, prefer(self, at + (1UL << 30), self->page,
+				  DMIRROR_ADVICE_PREFER_SYSTEM));
+
+	/* A fault brings what all of it is about. */
+	ASSERT_EQ(0, prefer(self, at - DM_HUGE * 16, DM_HUGE * 32,
+			    DMIRROR_ADVICE_PREFER_NONE));
+	for (i = 0; i < self->len / self->page; i++)
+		ASSERT_EQ(0, prefer(self, self->mem + i * self->page, self->page,
+				    DMIRROR_ADVICE_PREFER_DEVICE));
 	ASSERT_EQ(0, touch(self, self->mem));
 	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
 			   DMIRROR_PLACE_LOCAL));

@@ -26,6 +26,7 @@ static inline void folio_clear_large_rmappable(struct folio *folio)
 #include <linux/err.h>
 #include <linux/gfp.h>
 #include <linux/highmem.h>
+#include <linux/huge_mm.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -39,6 +40,16 @@ static inline void folio_clear_large_rmappable(struct folio *folio)
 /* Nothing is ever collected, and so nothing is ever migrated, as one folio. */
 #define MIGRATE_PFN_COMPOUND		0UL
 #define MIGRATE_VMA_SELECT_COMPOUND	0UL
+
+/* Asked only of holes that would become large folios. */
+static inline bool dmirror_vma_thp_disabled(struct vm_area_struct *vma,
+					    unsigned long flags, bool forced)
+{
+	return true;
+}
+
+#undef vma_thp_disabled
+#define vma_thp_disabled dmirror_vma_thp_disabled
 
 #define alloc_pages_bulk(gfp, nr, pages) alloc_pages_bulk_array(gfp, nr, pages)
 

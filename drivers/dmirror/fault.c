@@ -205,8 +205,11 @@ static int range_try_lock(struct dmirror_svm *svm, struct hmm_range *range,
 	struct hmm_range look = *range;
 	int ret;
 
-	/* Only to see what there is; of one page, also to have it, see above. */
-	if (npages > 1)
+	/*
+	 * Only to see what there is; of one page, also to have it, see above. But not
+	 * to write, for which mm would copy contents that a memory error has hit.
+	 */
+	if (npages > 1 || look.default_flags & HMM_PFN_REQ_WRITE)
 		look.default_flags = 0;
 	memset(look.hmm_pfns, 0, npages * sizeof(*look.hmm_pfns));
 	look.notifier_seq = mmu_interval_read_begin(look.notifier);
@@ -587,6 +590,10 @@ static int serve(struct dmirror_svm *svm, struct dmirror_job *job, u64 *end)
 	u64 addr = start, next, bad;
 	int ret = 0;
 
+	if (READ_ONCE(hw->cancelled)) {
+		*end = start;
+		return -ECANCELED;
+	}
 	*end = migrate_for(svm, job, *end);
 	for (; addr < *end && !ret; addr = next) {
 		next = dmirror_block_end(addr, *end);

@@ -175,7 +175,7 @@ static int look_up_local(struct dmirror_svm *svm, u64 start, u64 end)
 	u64 addr, dpte;
 
 	down_read(&svm->lock);
-	for (addr = start; addr < end && !ret; addr += PAGE_SIZE) {
+	for (addr = start; addr < end && ret != -ENOENT; addr += PAGE_SIZE) {
 		dpte = dmirror_pt_lookup(&svm->pt, addr);
 		if (!dpte)
 			ret = -EAGAIN;

@@ -236,8 +236,8 @@ void dmirror_hw_trim_all(struct dmirror_hw *hw)
  * not used.
  *
  * Context: any.
- * Return: true if so, by whichever device on the interconnect, since this was last
- * asked.
+ * Return: true if so, since this was last asked; by this device, or by another that
+ * reaches it over the interconnect. What others do to coherent memory is not seen.
  */
 bool dmirror_hw_test_and_clear_accessed(struct dmirror_hw *hw, u64 offset)
 {

@@ -131,6 +131,12 @@ static int read_write(struct dmirror_svm *svm, struct dmirror_rw *args,
 		return -ENOMEM;
 
 	while (args->done < args->length && !ret) {
+		/* What is mapped is done without a wait that could be killed. */
+		cond_resched();
+		if (dmirror_svm_stopped(svm)) {
+			ret = -EINTR;
+			break;
+		}
 		job = (struct dmirror_hw_job) {
 			.op   = write ? DMIRROR_HW_WRITE : DMIRROR_HW_READ,
 			.addr = args->addr + args->done,

@@ -62,7 +62,7 @@ MODULE_PARM_DESC(hmm_abi,
 static unsigned int min_residency_ms = 10;
 module_param(min_residency_ms, uint, 0644);
 MODULE_PARM_DESC(min_residency_ms,
-		 "How long a block of memory stays on a device after its first page came before it can be evicted for other memory, in ms; 0 for not at all (default 10)");
+		 "How long a block of memory stays on a device after the last of its pages came before it can be evicted for other memory, in ms; 0 for not at all (default 10)");
 
 static int set_window(const char *value, const struct kernel_param *param)
 {

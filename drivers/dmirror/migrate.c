@@ -346,11 +346,29 @@ static void free_bulk(struct migration *m)
 		put_page(alloc_bulk(m));
 }
 
+/*
+ * How hard to try for memory that the page at index i is to come back to. Only a CPU
+ * that has touched it cannot go on without; for what is brought along, or for a call,
+ * no program is to be killed.
+ */
+static gfp_t system_gfp(const struct migration *m, unsigned long i,
+			unsigned int order)
+{
+	if (order)
+		return GFP_TRANSHUGE;
+	if (!m->args.fault_page)
+		return GFP_HIGHUSER_MOVABLE | __GFP_RETRY_MAYFAIL |
+		       __GFP_NOWARN;
+	if (migrate_pfn_to_page(m->args.src[i]) == m->args.fault_page)
+		return GFP_HIGHUSER_MOVABLE;
+	return GFP_HIGHUSER_MOVABLE | __GFP_NORETRY | __GFP_NOWARN;
+}
+
 /* A locked folio in system memory. The faulting CPU's policy says which node. */
 static struct folio *alloc_system(struct migration *m, unsigned long i,
 				  unsigned int order)
 {
-	gfp_t gfp = order ? GFP_TRANSHUGE : GFP_HIGHUSER_MOVABLE;
+	gfp_t gfp = system_gfp(m, i, order);
 	struct page *page = order ? NULL : alloc_bulk(m);
 	struct folio *folio;
 
@@ -459,15 +477,20 @@ static void place_hole(struct migration *m, unsigned long head)
 }
 
 /*
- * Whether a hole may become a large folio. A cgroup has a list of those that are to
- * be split, which mm makes where it allocates one; here it charges one without, and
- * has no list when that is split. For the root cgroup there always is one.
+ * Whether a hole may become a large folio. The program may have said that it wants
+ * none. A cgroup has a list of those that are to be split, which mm makes where it
+ * allocates one; here it charges one without, and has no list when that is split. For
+ * the root cgroup there always is one.
  */
 static bool large_hole(const struct migration *m)
 {
-	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(m->args.vma->vm_mm);
-	bool root = !memcg || !parent_mem_cgroup(memcg);
+	struct mem_cgroup *memcg;
+	bool root;
 
+	if (vma_thp_disabled(m->args.vma, m->args.vma->vm_flags, false))
+		return false;
+	memcg = get_mem_cgroup_from_mm(m->args.vma->vm_mm);
+	root = !memcg || !parent_mem_cgroup(memcg);
 	mem_cgroup_put(memcg);
 	return root;
 }
@@ -683,8 +706,9 @@ static void withdraw_bad_memory(struct migration *m)
 }
 
 /*
- * Errors since screen(): what was copied is not what the page held. Not where a
- * small page is given for a large folio on purpose, see place_split().
+ * Errors since screen(): what was copied is not what the page held. Of a large folio
+ * most pages are whole, and screen() has it split the next time. Not where a small
+ * page is given for one on purpose, see place_split().
  */
 static void withdraw_poisoned(struct migration *m)
 {
@@ -699,7 +723,8 @@ static void withdraw_poisoned(struct migration *m)
 		    dmirror_page_is_placeholder(dst))
 			continue;
 		if (dmirror_pages_check(src, nr) == -EHWPOISON)
-			unplace(m, i, i + 1, FATE_POISONED);
+			unplace(m, i, i + 1,
+				nr > 1 ? FATE_BUSY : FATE_POISONED);
 	}
 }
 
@@ -1238,7 +1263,8 @@ int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
  * @end: first address after it, page aligned
  *
  * As much of the window as is in the mapping of @addr. What cannot move stays
- * where it is.
+ * where it is. A mapping that takes the place of that one meanwhile may be migrated in
+ * its stead: it is the program's as well.
  *
  * Context: as dmirror_migrate_range().
  */
@@ -1246,17 +1272,18 @@ void dmirror_migrate_window(struct dmirror_svm *svm, u64 addr, u64 start,
 			    u64 end)
 {
 	struct dmirror_migrate_stats stats = {};
-	struct vm_area_struct *vma;
+	struct vm_area_struct *vma = NULL;
 
 	if (!mmget_not_zero(svm->mm))
 		return;
-	mmap_read_lock(svm->mm);
-	vma = vma_lookup(svm->mm, addr);
-	if (vma) {
-		start = max_t(u64, start, vma->vm_start);
-		end = min_t(u64, end, vma->vm_end);
+	if (!mmap_read_lock_killable(svm->mm)) {
+		vma = vma_lookup(svm->mm, addr);
+		if (vma) {
+			start = max_t(u64, start, vma->vm_start);
+			end = min_t(u64, end, vma->vm_end);
+		}
+		mmap_read_unlock(svm->mm);
 	}
-	mmap_read_unlock(svm->mm);
 	mmput(svm->mm);
 	if (vma)
 		dmirror_migrate_range(svm, DMIRROR_TARGET_DEVICE, start, end,
@@ -1349,9 +1376,9 @@ static vm_fault_t fault_window(struct vm_fault *vmf, struct dmirror_device *dev)
  *
  * The process need not be one that has a file open. A folio that one PMD maps
  * comes back as one, a page with its neighbours, unless a placeholder stands for it.
- * If there is no memory for that,
- * only the page that was touched does; of a folio that one PMD maps, mm maps the
- * pages by PTEs first, and the CPU faults again.
+ * If there is no memory for that, or the copy of it fails, only the page that was touched
+ * does; of a folio that one PMD maps, mm maps the pages by PTEs first, and the CPU faults
+ * again.
  *
  * Context: mmap_lock held for reading; may sleep.
  * Return: 0 if the CPU is to try again; VM_FAULT_OOM; VM_FAULT_SIGBUS if the
@@ -1380,7 +1407,7 @@ vm_fault_t dmirror_migrate_to_ram(struct vm_fault *vmf)
 		ret = fault_small(vmf, dev, page, page + PAGE_SIZE);
 	} else {
 		ret = fault_window(vmf, dev);
-		if (ret == VM_FAULT_OOM)
+		if (ret == VM_FAULT_OOM || ret == VM_FAULT_SIGBUS)
 			ret = fault_small(vmf, dev, page, page + PAGE_SIZE);
 	}
 	trace_dmirror_cpu_fault(dev->id, vmf->address, ret);
@@ -1531,9 +1558,8 @@ unsigned long dmirror_evict_some(struct dmirror_device *dev,
 		if (mutex_lock_killable(&dev->evict_lock))
 			return 0;
 		/* Who had the lock, or a program, may have made the room. */
-		if (devmem->nr_blocks * DMIRROR_BLOCK_PAGES -
-		    READ_ONCE(devmem->used) - READ_ONCE(devmem->withheld) >=
-		    wanted) {
+		if (READ_ONCE(devmem->used) + READ_ONCE(devmem->withheld) +
+		    wanted <= devmem->nr_blocks * DMIRROR_BLOCK_PAGES) {
 			mutex_unlock(&dev->evict_lock);
 			return wanted;
 		}

@@ -36,6 +36,23 @@ static unsigned int count_with(struct maple_tree *tree, u64 start, u64 last,
 	return nr;
 }
 
+/* What was said before of what is next to a range is one with it if it is the same. */
+static void widen(struct maple_tree *tree, u64 *start, u64 *last, void *entry)
+{
+	MA_STATE(mas, tree, 0, 0);
+
+	mas_lock(&mas);
+	if (*start) {
+		mas_set(&mas, *start - 1);
+		if (mas_walk(&mas) == entry)
+			*start = mas.index;
+	}
+	mas_set(&mas, *last + 1);
+	if (mas_walk(&mas) == entry)
+		*last = mas.last;
+	mas_unlock(&mas);
+}
+
 /**
  * dmirror_prefer() - say where a range is to be
  * @svm: the mirror
@@ -51,13 +68,16 @@ int dmirror_prefer(struct dmirror_svm *svm, enum dmirror_preference what,
 		   u64 start, u64 end)
 {
 	void *entry = what == DMIRROR_PREFER_NONE ? NULL : xa_mk_value(what);
+	u64 last = end - 1;
 	int ret = -ENOSPC;
 
 	/* What was counted is to be so still when it is stored. */
 	if (mutex_lock_killable(&svm->prefer_lock))
 		return -EINTR;
-	if (count_with(&svm->preferred, start, end - 1, entry) <= RANGES_MAX)
-		ret = mtree_store_range(&svm->preferred, start, end - 1, entry,
+	if (entry)
+		widen(&svm->preferred, &start, &last, entry);
+	if (count_with(&svm->preferred, start, last, entry) <= RANGES_MAX)
+		ret = mtree_store_range(&svm->preferred, start, last, entry,
 					GFP_KERNEL_ACCOUNT);
 	mutex_unlock(&svm->prefer_lock);
 	return ret;

@@ -127,7 +127,8 @@ enum dmirror_capability {
  * @large_page_size: out, the largest, equal to @page_size without
  *	DMIRROR_CAP_LARGE_FOLIO
  * @to_device: out, bytes migrated to the device since it was made
- * @to_system: out, bytes migrated from it to system memory, for any reason
+ * @to_system: out, bytes that the driver migrated from it to system memory, for any
+ *	reason; what leaves it otherwise is freed, or goes to another device
  * @cpu_faults: out, CPU faults on device memory
  * @device_faults: out, faults of the device on mirrored memory, in batches
  * @invalidations: out, mmu notifier callbacks
