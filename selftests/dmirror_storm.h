@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * A storm: threads that do to one piece of memory whatever can be done to it, each
- * by its own sequence of random numbers and a given number of times.
+ * by its own sequence of random numbers and a given number of times. Each begins with
+ * one step of every kind, in an order that its numbers say; then it draws.
  *
  * Every page has an owner, one of the threads, who alone changes its contents and
  * keeps in the model what they are. What leaves the contents alone anybody does to
@@ -10,6 +11,7 @@
 #ifndef SELFTESTS_DMIRROR_STORM_H
 #define SELFTESTS_DMIRROR_STORM_H
 
+#include <assert.h>
 #include <signal.h>
 #include <sys/syscall.h>
 
@@ -28,10 +30,19 @@
 
 #define STORM_HANDS	3
 #define STORM_RUN	32	/* pages that a step is about, at most */
-#define STORM_STEPS_MIN	40	/* of a thread: enough for a process to do all kinds */
+#define STORM_STEPS_MIN	40	/* of a thread: it does all kinds, and then some */
+#define STORM_KINDS_MAX	32
 #define STORM_COMMON	1	/* of pages that have the same contents, for KSM */
 
 struct storm;
+
+/* What was done, in memory that processes share */
+struct storm_tally {
+	__u64 steps;
+	__u64 ran[STORM_KINDS_MAX];	/* of these, by kind, as in storm_ops */
+	__u64 to_device;		/* bytes that migrations have moved */
+	__u64 to_system;
+};
 
 struct storm_hand {
 	struct storm *storm;
@@ -44,6 +55,8 @@ struct storm_hand {
 	char *aside;		/* where own pages are moved to, for a moment */
 	unsigned int steps;
 	unsigned int step;
+	unsigned int order[STORM_KINDS_MAX];	/* of the kinds, to begin with */
+	__u64 moved;		/* bytes, by the last migration */
 	const char *doing;
 	int error;
 };
@@ -57,8 +70,7 @@ struct storm {
 	bool whole;		/* huge pages are not to be mapped by PTEs */
 	__u64 *seeds;		/* the model; 0 is a page of zeroes */
 	__u64 seed;
-	__u64 *progress;	/* steps of all threads; shared between processes */
-	bool keep;		/* huge pages on a device are not to be unmapped */
+	struct storm_tally *tally;
 	bool one_by_one;	/* migrations make mm split huge pages */
 	pthread_mutex_t turn;	/* of who migrates then */
 	struct storm_hand hands[STORM_HANDS];
@@ -97,6 +109,24 @@ static inline unsigned int storm_random(struct storm_hand *h,
 {
 	h->random = h->random * 6364136223846793005ULL + 1442695040888963407ULL;
 	return (h->random >> 33) % below;
+}
+
+/* 0 up to @nr, in an order that the seed gives */
+static inline void storm_shuffle(struct storm_hand *h, unsigned int *order,
+				 unsigned int nr)
+{
+	unsigned int i, n;
+
+	for (i = 0; i < nr; i++) {
+		n = storm_random(h, i + 1);
+		order[i] = order[n];
+		order[n] = i;
+	}
+}
+
+static inline void storm_add(__u64 *word, __u64 n)
+{
+	__atomic_fetch_add(word, n, __ATOMIC_SEQ_CST);
 }
 
 static inline char *storm_page(const struct storm *s, size_t page)
@@ -191,6 +221,9 @@ static inline int storm_migrate(struct storm_hand *h, char *at, size_t len,
 	ret = dm_migrate_raw(h->fds[which], at, len, target, &m);
 	if (s->one_by_one)
 		pthread_mutex_unlock(&s->turn);
+	h->moved = m.moved;
+	storm_add(target == DMIRROR_TARGET_DEVICE ? &s->tally->to_device :
+						    &s->tally->to_system, m.moved);
 	if (ret && ret != -ENOSPC)
 		return storm_gone(h, which, ret);
 	if (dm_migrate_sum(&m) == len)
@@ -448,10 +481,10 @@ static inline int storm_free(struct storm_hand *h)
 }
 
 /* munmap() and mmap() in one, so that nobody else gets the address. */
-static inline int storm_unmap(struct storm_hand *h)
+static inline int storm_map_anew(struct storm_hand *h, size_t first)
 {
 	struct storm *s = h->storm;
-	size_t first = storm_own_unit(h), len = s->unit * s->dm.page;
+	size_t len = s->unit * s->dm.page;
 	char *p = mmap(storm_page(s, first), len, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 
@@ -461,6 +494,37 @@ static inline int storm_unmap(struct storm_hand *h)
 	if (s->whole)
 		madvise(p, len, MADV_DONTFORK);
 	return storm_zeroed(h, first, 0);
+}
+
+static inline int storm_unmap(struct storm_hand *h)
+{
+	return storm_map_anew(h, storm_own_unit(h));
+}
+
+/*
+ * Nothing keeps what has just been mapped from moving, so some of it does, both ways,
+ * if it is tried again where somebody else was quicker, or a device is not there.
+ */
+static inline int storm_there_and_back(struct storm_hand *h)
+{
+	unsigned int which = storm_random(h, 2), tries;
+	struct storm *s = h->storm;
+	size_t first = storm_own_unit(h), len = s->unit * s->dm.page;
+	char *at = storm_page(s, first);
+	int ret = 0;
+
+	/* Huge pages that are not to be unmapped move as they are. */
+	if (!dm_huge_pages_stay(&s->dm))
+		ret = storm_map_anew(h, first);
+	for (tries = 0; !ret && tries < DM_RETRIES; tries++, which = !which) {
+		if (tries)
+			dm_settle();
+		ret = storm_migrate(h, at, len, which, DMIRROR_TARGET_DEVICE) ?:
+		      storm_migrate(h, at, len, which, DMIRROR_TARGET_SYSTEM);
+		if (h->moved)
+			break;
+	}
+	return ret ?: storm_check(h, first, at);
 }
 
 static inline int storm_move(char *from, char *to, size_t len)
@@ -616,37 +680,57 @@ static const struct storm_op storm_ops[] = {
 	{ "dontneed", storm_dontneed, .weight = 2, .unmaps = true },
 	{ "free", storm_free, .weight = 1 },
 	{ "unmap", storm_unmap, .weight = 2, .unmaps = true },
+	{ "there and back", storm_there_and_back, .weight = 1 },
 	{ "mremap", storm_mremap, .weight = 2, .unmaps = true },
 	{ "mprotect", storm_mprotect, .weight = 2 },
 	{ "merge", storm_merge, .weight = 2, .splits = true },
 	{ "fork", storm_fork, .weight = 1 },
 };
 
-static inline const struct storm_op *storm_draw(struct storm_hand *h)
+static_assert(ARRAY_SIZE(storm_ops) <= STORM_KINDS_MAX, "kinds of steps");
+static_assert(ARRAY_SIZE(storm_ops) <= STORM_STEPS_MIN, "steps of a thread");
+
+static inline bool storm_whole(const struct dm *dm)
+{
+	return dm->backing.thp && storm_huge_pages_race();
+}
+
+/* What is not to be done to this kind of memory, on this kernel */
+static inline bool storm_excludes(const struct dm *dm, const struct storm_op *op)
+{
+	return (op->splits && storm_whole(dm)) ||
+	       (op->unmaps && dm_huge_pages_stay(dm));
+}
+
+/* The next kind of step: each of them once, and then any, by its weight */
+static inline unsigned int storm_draw(struct storm_hand *h)
 {
 	unsigned int all = 0, i, n;
 
+	if (h->step < ARRAY_SIZE(storm_ops))
+		return h->order[h->step];
 	for (i = 0; i < ARRAY_SIZE(storm_ops); i++)
 		all += storm_ops[i].weight;
 	n = storm_random(h, all);
 	for (i = 0; n >= storm_ops[i].weight; i++)
 		n -= storm_ops[i].weight;
-	return &storm_ops[i];
+	return i;
 }
 
 static inline void *storm_thread(void *arg)
 {
 	struct storm_hand *h = arg;
 	struct storm *s = h->storm;
-	const struct storm_op *op;
+	unsigned int kind;
 
 	for (h->step = 0; h->step < h->steps && !h->error; h->step++) {
-		op = storm_draw(h);
-		__atomic_fetch_add(s->progress, 1, __ATOMIC_SEQ_CST);
-		if ((op->splits && s->whole) || (op->unmaps && s->keep))
+		kind = storm_draw(h);
+		storm_add(&s->tally->steps, 1);
+		if (storm_excludes(&s->dm, &storm_ops[kind]))
 			continue;
-		h->doing = op->name;
-		h->error = op->run(h);
+		h->doing = storm_ops[kind].name;
+		h->error = storm_ops[kind].run(h);
+		storm_add(&s->tally->ran[kind], !h->error);
 	}
 	if (h->error)
 		fprintf(stderr,
@@ -674,6 +758,7 @@ static inline int storm_hand_init(struct storm *s, unsigned int id,
 		h->fds[i] = dm_open_number(s->devices[i]);
 	for (i = 0; i < 8; i++)
 		storm_random(h, 2);
+	storm_shuffle(h, h->order, ARRAY_SIZE(storm_ops));
 	return 0;
 }
 
@@ -692,18 +777,17 @@ static inline int storm_init(struct storm *s, const struct dm *dm,
 	s->dm = *dm;
 	memcpy(s->devices, devices, sizeof(s->devices));
 	s->seed = seed;
-	s->whole = dm->backing.thp && storm_huge_pages_race();
-	s->keep = dm_huge_pages_stay(dm);
+	s->whole = storm_whole(dm);
 	s->one_by_one = s->whole &&
 			dm->backing.memory_type == DMIRROR_MEMORY_COHERENT;
 	s->unit = s->whole ? DM_HUGE / dm->page : 1;
 	s->pages = dm->backing.thp ? STORM_HANDS * DM_HUGE / dm->page :
 				     STORM_HANDS * 32;
-	s->progress = dm_shared();
+	s->tally = (void *)dm_shared();
 	s->seeds = calloc(s->pages, sizeof(*s->seeds));
 	s->mem = dm_map(dm, s->pages * dm->page);
 	pthread_mutex_init(&s->turn, NULL);
-	if (!s->progress || !s->seeds || !s->mem)
+	if (!s->tally || !s->seeds || !s->mem)
 		return -ENOMEM;
 	if (s->whole)
 		madvise(s->mem, s->pages * dm->page, MADV_DONTFORK);
@@ -744,6 +828,27 @@ static inline int storm_check_all(struct storm *s)
 		ret = ret ?: storm_check(h, i, storm_page(s, i));
 	}
 	return ret;
+}
+
+/*
+ * Whether every kind of step was taken that is not excluded, and bytes moved both
+ * ways: a storm in which all is busy, or nobody forks, is none.
+ */
+static inline bool storm_did_all(const struct dm *dm,
+				 const struct storm_tally *tally)
+{
+	bool all = tally->to_device && tally->to_system;
+	unsigned int i;
+
+	fprintf(stderr, "# %llu steps moved %llu bytes to devices, %llu back\n",
+		tally->steps, tally->to_device, tally->to_system);
+	for (i = 0; i < ARRAY_SIZE(storm_ops); i++) {
+		if (tally->ran[i] || storm_excludes(dm, &storm_ops[i]))
+			continue;
+		fprintf(stderr, "# never done: %s\n", storm_ops[i].name);
+		all = false;
+	}
+	return all;
 }
 
 #endif

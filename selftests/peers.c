@@ -398,6 +398,7 @@ TEST_F_TIMEOUT(peers, storm, 120)
 	ASSERT_EQ(0, storm_init(&s, &dm, devices, storm_choose_seed(), 0,
 				storm_steps(160)));
 	EXPECT_EQ(0, storm_run(&s));
+	EXPECT_TRUE(storm_did_all(&s.dm, s.tally));
 	/* This touches all, so that no device has anything exclusively. */
 	EXPECT_EQ(0, storm_check_all(&s));
 	EXPECT_EQ(0, dm_stuck(self->fds[0], s.mem, s.pages * self->dm.page));

@@ -154,7 +154,7 @@ struct fleet {
 	__u64 seed;
 	__u64 *words;		/* shared: what the processes are to do next */
 	pid_t pids[PROCESSES + 1];
-	__u64 *progress[PROCESSES + 1];
+	struct storm_tally *tallies[PROCESSES + 1];
 	bool module;
 	unsigned long scans;
 	unsigned long met;	/* migration entries */
@@ -176,8 +176,7 @@ static void find_devices(const struct dm *dm, unsigned int *devices)
 		close(fd);
 }
 
-static void process_main(struct fleet *fleet, unsigned int number,
-			 __u64 *progress)
+static void process_main(struct fleet *fleet, unsigned int number)
 {
 	struct dm small = dm_unmapping(&fleet->dm);
 	bool killed = number == PROCESSES;
@@ -185,7 +184,7 @@ static void process_main(struct fleet *fleet, unsigned int number,
 
 	DM_CHECK(!storm_init(&s, killed ? &small : &fleet->dm, fleet->devices,
 			     fleet->seed, number, STEPS));
-	s.progress = progress;
+	s.tally = fleet->tallies[number];
 	DM_CHECK(!storm_run(&s));
 	DM_CHECK(!storm_check_all(&s));
 	dm_poke(fleet->words + WORD_DONE + number, 1);
@@ -202,12 +201,12 @@ static int fleet_start(struct fleet *fleet)
 	if (!fleet->words)
 		return -ENOMEM;
 	for (i = 0; i < ARRAY_SIZE(fleet->pids); i++) {
-		fleet->progress[i] = dm_shared();
-		if (!fleet->progress[i])
+		fleet->tallies[i] = (void *)dm_shared();
+		if (!fleet->tallies[i])
 			return -ENOMEM;
 		fleet->pids[i] = fork();
 		if (!fleet->pids[i])
-			process_main(fleet, i, fleet->progress[i]);
+			process_main(fleet, i);
 		if (fleet->pids[i] < 0)
 			return -errno;
 	}
@@ -343,27 +342,34 @@ static int weather(struct fleet *fleet, struct storm_hand *h, enum weather kind)
 	}
 }
 
-/* All kinds of it, in an order that the seed gives */
-static void shuffle(struct storm_hand *h, enum weather *kinds)
+/* What the processes have done, all together, but for the one that is killed */
+static struct storm_tally fleet_tally(const struct fleet *fleet)
 {
-	unsigned int i, n;
+	struct storm_tally sum = { 0 };
+	unsigned int i, kind;
 
-	for (i = 0; i < WEATHER_KINDS; i++) {
-		n = storm_random(h, i + 1);
-		kinds[i] = kinds[n];
-		kinds[n] = i;
+	for (i = 0; i < PROCESSES; i++) {
+		const struct storm_tally *t = fleet->tallies[i];
+
+		sum.steps += dm_peek(&t->steps);
+		for (kind = 0; kind < ARRAY_SIZE(sum.ran); kind++)
+			sum.ran[kind] += dm_peek(&t->ran[kind]);
+		sum.to_device += dm_peek(&t->to_device);
+		sum.to_system += dm_peek(&t->to_system);
 	}
+	return sum;
 }
 
-/* What the processes have done, all together, but for the one that is killed */
+static bool fleet_did_all(const struct fleet *fleet)
+{
+	struct storm_tally tally = fleet_tally(fleet);
+
+	return storm_did_all(&fleet->dm, &tally);
+}
+
 static __u64 steps_done(const struct fleet *fleet)
 {
-	__u64 sum = 0;
-	unsigned int i;
-
-	for (i = 0; i < PROCESSES; i++)
-		sum += dm_peek(fleet->progress[i]);
-	return sum;
+	return fleet_tally(fleet).steps;
 }
 
 /* What each thread of a process is doing in the kernel */
@@ -421,7 +427,7 @@ static int all_weather(struct fleet *fleet)
 	const __u64 all = PROCESSES * STORM_HANDS * (__u64)STEPS;
 	struct storm_hand h = { .random = fleet->seed };
 	pid_t killed = fleet->pids[PROCESSES];
-	enum weather kinds[WEATHER_KINDS] = { 0 };
+	unsigned int kinds[WEATHER_KINDS] = { 0 };
 	unsigned int i;
 	int ret = 0;
 
@@ -434,7 +440,7 @@ static int all_weather(struct fleet *fleet)
 		if (i == nr / 2)
 			kill(killed, SIGKILL);
 		if (!(i % WEATHER_KINDS))
-			shuffle(&h, kinds);
+			storm_shuffle(&h, kinds, WEATHER_KINDS);
 		ret = weather(fleet, &h, kinds[i % WEATHER_KINDS]);
 	}
 	return ret ?: dm_wait(killed) == -SIGKILL ? 0 : -ECHILD;
@@ -494,6 +500,7 @@ TEST_F_TIMEOUT(state, storm, 120)
 	EXPECT_EQ(0, dm_worker_stop(&eye));
 	TH_LOG("%lu looks met %lu migration entries", fleet.scans, fleet.met);
 	EXPECT_TRUE(!fleet.module || fleet.scans);
+	EXPECT_TRUE(fleet_did_all(&fleet));
 	set_daemons(2);
 	if (!swap)
 		dm_swap_end();
