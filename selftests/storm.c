@@ -144,6 +144,12 @@ static long settled_entries(pid_t pid, bool module)
 	return left;
 }
 
+/* What the kernel counts of the weather in /proc/vmstat */
+static const char * const vmstat_words[] = {
+	"pswpout", "pswpin", "compact_isolated", "compact_stall",
+	"compact_success", "thp_collapse_alloc", "numa_pages_migrated",
+};
+
 /*
  * A storm of several processes
  */
@@ -158,6 +164,8 @@ struct fleet {
 	bool module;
 	unsigned long scans;
 	unsigned long met;	/* migration entries */
+	unsigned int offline;	/* blocks of memory that went, and came back */
+	long vmstat[ARRAY_SIZE(vmstat_words)];	/* before the storm */
 };
 
 enum word {
@@ -269,15 +277,16 @@ static void set_daemons(unsigned int column)
 }
 
 /* One of the last blocks of memory goes offline, if it can, and comes back. */
-static void hotplug(unsigned int from_end)
+static bool hotplug(unsigned int from_end)
 {
 	unsigned int block = 1024;
 	char path[96];
+	bool offline;
 	pid_t pid;
 
 	do {
 		if (!block--)
-			return;
+			return false;
 		snprintf(path, sizeof(path),
 			 "/sys/devices/system/memory/memory%u/state", block);
 	} while (access(path, W_OK) || from_end--);
@@ -285,11 +294,11 @@ static void hotplug(unsigned int from_end)
 	pid = fork();
 	if (!pid) {
 		alarm(2);
-		dm_file_write(path, "offline");
-		_exit(0);
+		_exit(dm_file_write(path, "offline") ? 1 : 0);
 	}
-	dm_wait(pid);
+	offline = !dm_wait(pid);
 	dm_file_write(path, "online");
+	return offline;
 }
 
 static void migrate_process(pid_t pid, unsigned int to)
@@ -334,12 +343,34 @@ static int weather(struct fleet *fleet, struct storm_hand *h, enum weather kind)
 		dm_knob(dm_debugfs_path(device, "evict"), "4194304");
 		return 0;
 	case WEATHER_HOTPLUG:
-		hotplug(storm_random(h, 8));
+		fleet->offline += hotplug(storm_random(h, 8));
 		return 0;
 	default:
 		dm_file_write("/proc/sys/vm/drop_caches", "1");
 		return 0;
 	}
+}
+
+static void watch_weather(struct fleet *fleet)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(vmstat_words); i++)
+		fleet->vmstat[i] = dm_file_value("/proc/vmstat", vmstat_words[i]);
+}
+
+/* What it did is the kernel's own affair; but if it was nothing, one may want to know. */
+static void tell_weather(const struct fleet *fleet)
+{
+	unsigned int i;
+
+	fprintf(stderr, "# weather: ksm pages_sharing %ld, blocks offline %u",
+		dm_file_number(KSM "pages_sharing"), fleet->offline);
+	for (i = 0; i < ARRAY_SIZE(vmstat_words); i++)
+		fprintf(stderr, ", %s %ld", vmstat_words[i],
+			dm_file_value("/proc/vmstat", vmstat_words[i]) -
+			fleet->vmstat[i]);
+	fprintf(stderr, "\n");
 }
 
 /* What the processes have done, all together, but for the one that is killed */
@@ -489,6 +520,7 @@ TEST_F_TIMEOUT(state, storm, 120)
 		TH_LOG("page tables are not looked at: no " ENTRIES);
 	if (swap)
 		TH_LOG("nothing is swapped: %s", swap);
+	watch_weather(&fleet);
 	set_daemons(1);
 	ASSERT_EQ(0, fleet_start(&fleet));
 	eye.arg = &fleet;
@@ -501,6 +533,8 @@ TEST_F_TIMEOUT(state, storm, 120)
 	TH_LOG("%lu looks met %lu migration entries", fleet.scans, fleet.met);
 	EXPECT_TRUE(!fleet.module || fleet.scans);
 	EXPECT_TRUE(fleet_did_all(&fleet));
+	/* While what ksmd has merged is still one */
+	tell_weather(&fleet);
 	set_daemons(2);
 	if (!swap)
 		dm_swap_end();
