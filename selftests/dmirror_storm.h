@@ -31,7 +31,9 @@
 #define STORM_HANDS	3
 #define STORM_RUN	32	/* pages that a step is about, at most */
 #define STORM_STEPS_MIN	40	/* of a thread: it does all kinds, and then some */
+#define STORM_STEPS_MAX	10000000
 #define STORM_KINDS_MAX	32
+#define STORM_LIMIT	36000	/* seconds for one that the environment makes longer */
 #define STORM_COMMON	1	/* of pages that have the same contents, for KSM */
 
 struct storm;
@@ -88,7 +90,23 @@ static inline bool storm_huge_pages_race(void)
 	return !dm_kernel_before(6, 19) && !dm_avoids_nothing();
 }
 
-/* Of a storm: what the environment says, or what the time gives, which is printed */
+/*
+ * What the environment says of a storm, as to have a longer one:
+ *
+ *	STORM_SEED	what it does; if not that, the time gives it. It is printed
+ *	STORM_STEPS	how many steps each thread takes
+ *	STORM_PROCESSES	how many processes there are, besides one that is killed
+ */
+static inline unsigned int storm_setting(const char *name, unsigned int value,
+					 unsigned int min, unsigned int max)
+{
+	const char *text = getenv(name);
+
+	if (text)
+		value = strtoul(text, NULL, 0);
+	return value < min ? min : value > max ? max : value;
+}
+
 static inline __u64 storm_choose_seed(void)
 {
 	const char *text = getenv("STORM_SEED");
@@ -99,9 +117,26 @@ static inline __u64 storm_choose_seed(void)
 }
 
 /* How many steps a thread takes: @n, or fewer where the kernel is slow */
-static inline unsigned int storm_steps(unsigned int n)
+static inline unsigned int storm_usual_steps(unsigned int n)
 {
 	return dm_rounds(n) < STORM_STEPS_MIN ? STORM_STEPS_MIN : dm_rounds(n);
+}
+
+static inline unsigned int storm_steps(unsigned int n)
+{
+	return storm_setting("STORM_STEPS", storm_usual_steps(n),
+			     STORM_STEPS_MIN, STORM_STEPS_MAX);
+}
+
+/* Of all tests: in a longer storm nobody waits for what does not get on. */
+static inline void storm_set_limits(struct __fixture_metadata *f)
+{
+	bool longer = getenv("STORM_STEPS") || getenv("STORM_PROCESSES");
+	struct __test_metadata *t;
+
+	for (; longer && f; f = f->next)
+		for (t = f->tests; t; t = t->next)
+			t->timeout = STORM_LIMIT;
 }
 
 static inline unsigned int storm_random(struct storm_hand *h,

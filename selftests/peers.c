@@ -404,4 +404,10 @@ TEST_F_TIMEOUT(peers, storm, 120)
 	EXPECT_EQ(0, dm_stuck(self->fds[0], s.mem, s.pages * self->dm.page));
 }
 
+/* Runs when the tests have been registered, as it is behind them. */
+static void __attribute__((constructor)) set_limits(void)
+{
+	storm_set_limits(__fixture_list);
+}
+
 TEST_HARNESS_MAIN

@@ -3,7 +3,7 @@
  * Storms: processes with threads that do everything at the same time, and weather
  * around them: compaction, khugepaged, ksmd, eviction, devices that are unplugged,
  * memory that goes offline. What they do comes from a seed, which is printed, and
- * which the environment's STORM_SEED gives again. They end after a number of steps.
+ * which the environment gives again, as it may give more steps: see storm_setting().
  *
  * Meanwhile the page tables of all of them are looked at: every migration entry
  * must belong to a locked page. When the storm is over and the devices are gone, no
@@ -16,8 +16,9 @@
 #include "dmirror_storm.h"
 #include "dmirror_swap.h"
 
-#define PROCESSES	2	/* and one that is killed */
-#define STEPS		storm_steps(160)
+#define PROCESSES	2
+#define PROCESSES_MAX	16
+#define STEPS		160
 #define WEATHER_ROUNDS	(dm_rounds(4) / 2)	/* in each, all kinds of it */
 #define BOUND		60	/* seconds in which whatever is not stuck gets on */
 #define SETTLE_TRIES	200
@@ -158,9 +159,11 @@ struct fleet {
 	struct dm dm;
 	unsigned int devices[2];
 	__u64 seed;
+	unsigned int steps;	/* of a thread */
+	unsigned int processes;	/* and one more that is killed */
 	__u64 *words;		/* shared: what the processes are to do next */
-	pid_t pids[PROCESSES + 1];
-	struct storm_tally *tallies[PROCESSES + 1];
+	pid_t pids[PROCESSES_MAX + 1];
+	struct storm_tally *tallies[PROCESSES_MAX + 1];
 	bool module;
 	unsigned long scans;
 	unsigned long met;	/* migration entries */
@@ -187,11 +190,11 @@ static void find_devices(const struct dm *dm, unsigned int *devices)
 static void process_main(struct fleet *fleet, unsigned int number)
 {
 	struct dm small = dm_unmapping(&fleet->dm);
-	bool killed = number == PROCESSES;
+	bool killed = number == fleet->processes;
 	static struct storm s;
 
 	DM_CHECK(!storm_init(&s, killed ? &small : &fleet->dm, fleet->devices,
-			     fleet->seed, number, STEPS));
+			     fleet->seed, number, fleet->steps));
 	s.tally = fleet->tallies[number];
 	DM_CHECK(!storm_run(&s));
 	DM_CHECK(!storm_check_all(&s));
@@ -208,7 +211,7 @@ static int fleet_start(struct fleet *fleet)
 	fleet->words = dm_shared();
 	if (!fleet->words)
 		return -ENOMEM;
-	for (i = 0; i < ARRAY_SIZE(fleet->pids); i++) {
+	for (i = 0; i <= fleet->processes; i++) {
 		fleet->tallies[i] = (void *)dm_shared();
 		if (!fleet->tallies[i])
 			return -ENOMEM;
@@ -229,7 +232,7 @@ static int look(struct dm_worker *w)
 	unsigned int i;
 	int ret;
 
-	for (i = 0; i < ARRAY_SIZE(fleet->pids) && fleet->module; i++) {
+	for (i = 0; i <= fleet->processes && fleet->module; i++) {
 		ret = entries_of(fleet->pids[i], &e);
 		/* One is killed. */
 		if (ret == -ESRCH)
@@ -327,7 +330,7 @@ enum weather {
 static int weather(struct fleet *fleet, struct storm_hand *h, enum weather kind)
 {
 	unsigned int device = fleet->devices[storm_random(h, 2)];
-	pid_t pid = fleet->pids[storm_random(h, PROCESSES)];
+	pid_t pid = fleet->pids[storm_random(h, fleet->processes)];
 
 	switch (kind) {
 	case WEATHER_COMPACTION:
@@ -379,7 +382,7 @@ static struct storm_tally fleet_tally(const struct fleet *fleet)
 	struct storm_tally sum = { 0 };
 	unsigned int i, kind;
 
-	for (i = 0; i < PROCESSES; i++) {
+	for (i = 0; i < fleet->processes; i++) {
 		const struct storm_tally *t = fleet->tallies[i];
 
 		sum.steps += dm_peek(&t->steps);
@@ -429,7 +432,7 @@ static bool is_stuck(struct fleet *fleet)
 	if (dm_now() < since + BOUND)
 		return false;
 	fprintf(stderr, "# nothing has been done for %u s\n", BOUND);
-	for (i = 0; i < PROCESSES; i++) {
+	for (i = 0; i < fleet->processes; i++) {
 		settled_entries(fleet->pids[i], fleet->module);
 		tell_where(fleet->pids[i]);
 	}
@@ -442,7 +445,7 @@ static bool one_has_ended(const struct fleet *fleet)
 	siginfo_t info;
 	unsigned int i;
 
-	for (i = 0; i < PROCESSES; i++) {
+	for (i = 0; i < fleet->processes; i++) {
 		info.si_pid = 0;
 		if (waitid(P_PID, fleet->pids[i], &info, WEXITED | WNOHANG | WNOWAIT) ||
 		    info.si_pid)
@@ -454,10 +457,11 @@ static bool one_has_ended(const struct fleet *fleet)
 /* Some weather, spread over the storm; the last process is killed in the middle. */
 static int all_weather(struct fleet *fleet)
 {
-	const unsigned int nr = WEATHER_ROUNDS * WEATHER_KINDS;
-	const __u64 all = PROCESSES * STORM_HANDS * (__u64)STEPS;
+	const unsigned int nr = WEATHER_ROUNDS * WEATHER_KINDS *
+				(fleet->steps / storm_usual_steps(STEPS) ?: 1);
+	const __u64 all = (__u64)fleet->processes * STORM_HANDS * fleet->steps;
 	struct storm_hand h = { .random = fleet->seed };
-	pid_t killed = fleet->pids[PROCESSES];
+	pid_t killed = fleet->pids[fleet->processes];
 	unsigned int kinds[WEATHER_KINDS] = { 0 };
 	unsigned int i;
 	int ret = 0;
@@ -482,16 +486,16 @@ static int fleet_await(struct fleet *fleet)
 {
 	unsigned int i, n;
 
-	for (i = 0; i < PROCESSES; dm_msleep(5)) {
+	for (i = 0; i < fleet->processes; dm_msleep(5)) {
 		if (dm_peek(fleet->words + WORD_DONE + i))
 			i++;
 		else if (waitpid(fleet->pids[i], NULL, WNOHANG) ||
 			 is_stuck(fleet))
 			break;
 	}
-	for (n = 0; i < PROCESSES && n < ARRAY_SIZE(fleet->pids); n++)
+	for (n = 0; i < fleet->processes && n <= fleet->processes; n++)
 		kill(fleet->pids[n], SIGKILL);
-	return i < PROCESSES ? -ECHILD : 0;
+	return i < fleet->processes ? -ECHILD : 0;
 }
 
 static int all_devices(struct fleet *fleet, int (*plug)(unsigned int device))
@@ -514,6 +518,8 @@ TEST_F_TIMEOUT(state, storm, 120)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	find_devices(&self->dm, fleet.devices);
 	fleet.seed = storm_choose_seed();
+	fleet.steps = storm_steps(STEPS);
+	fleet.processes = storm_setting("STORM_PROCESSES", PROCESSES, 1, PROCESSES_MAX);
 	fleet.module = entries_begin();
 	ASSERT_TRUE(fleet.module || access(ENTRIES_MODULE, F_OK));
 	if (!fleet.module)
@@ -541,12 +547,12 @@ TEST_F_TIMEOUT(state, storm, 120)
 
 	/* The devices go; nothing is left of them, or of anything on its way. */
 	ASSERT_EQ(0, all_devices(&fleet, dm_unplug));
-	for (i = 0; i < PROCESSES; i++)
+	for (i = 0; i < fleet.processes; i++)
 		EXPECT_EQ(0, settled_entries(fleet.pids[i], fleet.module));
 	EXPECT_EQ(0, settled_entries(getpid(), fleet.module));
 	ASSERT_EQ(0, all_devices(&fleet, dm_plug));
 	dm_poke(fleet.words + WORD_CHECK, 1);
-	for (i = 0; i < PROCESSES; i++)
+	for (i = 0; i < fleet.processes; i++)
 		EXPECT_EQ(0, dm_wait_for(fleet.pids[i], BOUND));
 	while (waitpid(-1, NULL, 0) > 0)
 		;
@@ -597,6 +603,12 @@ TEST_F_TIMEOUT(state, one_range, 60)
 	}
 	EXPECT_EQ(0, dm_stuck(self->fd, s.mem, s.pages * s.dm.page));
 	EXPECT_EQ(0, storm_check_all(&s));
+}
+
+/* Runs when the tests have been registered, as it is behind them. */
+static void __attribute__((constructor)) set_limits(void)
+{
+	storm_set_limits(__fixture_list);
 }
 
 TEST_HARNESS_MAIN
