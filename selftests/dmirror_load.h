@@ -165,6 +165,17 @@ static inline int dm_plug(unsigned int device)
 	return dm_set_plugged(device, "1");
 }
 
+/* One or the other of these, for two devices, which may be one twice */
+static inline int dm_both(const unsigned int *devices,
+			  int (*plug)(unsigned int device))
+{
+	int ret = plug(devices[0]);
+
+	if (!ret && devices[1] != devices[0])
+		ret = plug(devices[1]);
+	return ret;
+}
+
 /*
  * Copies that fail
  */

@@ -7,6 +7,7 @@
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
 #include "dmirror_advice.h"
+#include "dmirror_entries.h"
 #include "dmirror_storm.h"
 
 #define SEED		0xbeef
@@ -402,6 +403,7 @@ TEST_F_TIMEOUT(peers, storm, 120)
 	/* This touches all, so that no device has anything exclusively. */
 	EXPECT_EQ(0, storm_check_all(&s));
 	EXPECT_EQ(0, dm_stuck(self->fds[0], s.mem, s.pages * self->dm.page));
+	EXPECT_EQ(0, entries_left_behind(devices));
 }
 
 /* Runs when the tests have been registered, as it is behind them. */

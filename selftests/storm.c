@@ -12,6 +12,7 @@
  */
 #include <sys/prctl.h>
 
+#include "dmirror_entries.h"
 #include "dmirror_state.h"
 #include "dmirror_storm.h"
 #include "dmirror_swap.h"
@@ -21,129 +22,6 @@
 #define STEPS		160
 #define WEATHER_ROUNDS	(dm_rounds(4) / 2)	/* in each, all kinds of it */
 #define BOUND		60	/* seconds in which whatever is not stuck gets on */
-#define SETTLE_TRIES	200
-
-/*
- * Page tables, by the module beside the driver
- */
-
-#define ENTRIES		"/sys/kernel/debug/dmirror_entries"
-#define ENTRIES_MODULE	"/lib/modules/dmirror_entries.ko"
-
-struct entries {
-	unsigned long present;
-	unsigned long swap;
-	unsigned long migration;
-	unsigned long unlocked;
-	unsigned long device;
-	unsigned long other;
-};
-
-/* Whether there is such a file, with the module loaded if need be */
-static bool entries_begin(void)
-{
-	int fd = open(ENTRIES_MODULE, O_RDONLY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		syscall(SYS_finit_module, fd, "", 0);
-		close(fd);
-	}
-	return !access(ENTRIES, R_OK);
-}
-
-static void entries_end(void)
-{
-	syscall(SYS_delete_module, "dmirror_entries", O_NONBLOCK);
-}
-
-static int entries_of(pid_t pid, struct entries *e)
-{
-	int fd = open(ENTRIES, O_RDWR | O_CLOEXEC), ret = 0;
-	char text[256] = "";
-
-	memset(e, 0, sizeof(*e));
-	if (fd < 0)
-		return -errno;
-	snprintf(text, sizeof(text), "%d", pid);
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	else if (pread(fd, text, sizeof(text) - 1, 0) < 0 ||
-		 sscanf(text,
-			"present %lu swap %lu migration %lu unlocked %lu device %lu other %lu",
-			&e->present, &e->swap, &e->migration, &e->unlocked,
-			&e->device, &e->other) != 6)
-		ret = -EIO;
-	close(fd);
-	return ret;
-}
-
-/*
- * Entries of a process that are neither empty nor present, in all its mappings: with
- * no swap in use, and no device, there are none. Looks without touching.
- */
-static long special_in(int pagemap, unsigned long start, unsigned long end)
-{
-	size_t page = dm_page_size(), n, i;
-	static __u64 entries[4096];
-	long special = 0;
-	ssize_t got;
-
-	for (; start < end; start += n * page) {
-		n = (end - start) / page;
-		if (n > ARRAY_SIZE(entries))
-			n = ARRAY_SIZE(entries);
-		got = pread(pagemap, entries, n * sizeof(*entries),
-			    start / page * sizeof(*entries));
-		for (i = 0; got > 0 && i < got / sizeof(*entries); i++)
-			special += !!(entries[i] & DM_PAGEMAP_SWAP);
-	}
-	return special;
-}
-
-static long special_entries(pid_t pid)
-{
-	unsigned long start, end;
-	long special = 0;
-	char path[64], line[512];
-	int pagemap;
-	FILE *maps;
-
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
-	pagemap = open(path, O_RDONLY | O_CLOEXEC);
-	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
-	maps = fopen(path, "r");
-	if (pagemap < 0 || !maps)
-		special = -ESRCH;
-	while (special >= 0 && fgets(line, sizeof(line), maps))
-		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
-			special += special_in(pagemap, start, end);
-	if (maps)
-		fclose(maps);
-	close(pagemap);
-	return special;
-}
-
-/* The kernel's own daemons may be moving a page just now: they get done. */
-static long settled_entries(pid_t pid, bool module)
-{
-	struct entries e = { 0 };
-	unsigned int tries;
-	long left = 1;
-
-	for (tries = 0; left && tries < SETTLE_TRIES; tries++) {
-		if (tries)
-			dm_msleep(10);
-		left = special_entries(pid);
-		if (!left && module)
-			left = entries_of(pid, &e) ?:
-			       (long)(e.migration + e.device + e.other + e.swap);
-	}
-	if (left)
-		fprintf(stderr,
-			"# process %d has %ld special entries (%lu migration, %lu device, %lu other)\n",
-			pid, left, e.migration, e.device, e.other);
-	return left;
-}
 
 /* What the kernel counts of the weather in /proc/vmstat */
 static const char * const vmstat_words[] = {
@@ -433,7 +311,7 @@ static bool is_stuck(struct fleet *fleet)
 		return false;
 	fprintf(stderr, "# nothing has been done for %u s\n", BOUND);
 	for (i = 0; i < fleet->processes; i++) {
-		settled_entries(fleet->pids[i], fleet->module);
+		entries_settled(fleet->pids[i], fleet->module);
 		tell_where(fleet->pids[i]);
 	}
 	return true;
@@ -498,15 +376,6 @@ static int fleet_await(struct fleet *fleet)
 	return i < fleet->processes ? -ECHILD : 0;
 }
 
-static int all_devices(struct fleet *fleet, int (*plug)(unsigned int device))
-{
-	int ret = plug(fleet->devices[0]);
-
-	if (!ret && fleet->devices[1] != fleet->devices[0])
-		ret = plug(fleet->devices[1]);
-	return ret;
-}
-
 TEST_F_TIMEOUT(state, storm, 120)
 {
 	struct dm_worker eye = { .step = look, .limit = ~0UL };
@@ -546,11 +415,11 @@ TEST_F_TIMEOUT(state, storm, 120)
 		dm_swap_end();
 
 	/* The devices go; nothing is left of them, or of anything on its way. */
-	ASSERT_EQ(0, all_devices(&fleet, dm_unplug));
+	ASSERT_EQ(0, dm_both(fleet.devices, dm_unplug));
 	for (i = 0; i < fleet.processes; i++)
-		EXPECT_EQ(0, settled_entries(fleet.pids[i], fleet.module));
-	EXPECT_EQ(0, settled_entries(getpid(), fleet.module));
-	ASSERT_EQ(0, all_devices(&fleet, dm_plug));
+		EXPECT_EQ(0, entries_settled(fleet.pids[i], fleet.module));
+	EXPECT_EQ(0, entries_settled(getpid(), fleet.module));
+	ASSERT_EQ(0, dm_both(fleet.devices, dm_plug));
 	dm_poke(fleet.words + WORD_CHECK, 1);
 	for (i = 0; i < fleet.processes; i++)
 		EXPECT_EQ(0, dm_wait_for(fleet.pids[i], BOUND));
@@ -603,6 +472,7 @@ TEST_F_TIMEOUT(state, one_range, 60)
 	}
 	EXPECT_EQ(0, dm_stuck(self->fd, s.mem, s.pages * s.dm.page));
 	EXPECT_EQ(0, storm_check_all(&s));
+	EXPECT_EQ(0, entries_left_behind(devices));
 }
 
 /* Runs when the tests have been registered, as it is behind them. */
