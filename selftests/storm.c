@@ -428,9 +428,50 @@ TEST_F_TIMEOUT(state, storm, 120)
 	entries_end();
 }
 
+/* What the devices have counted, in bytes; but the last is what is there */
+struct counted {
+	long long to_device;
+	long long to_system;
+	long long from_peers;	/* of to_device */
+	long long used;
+};
+
+static long long count_both(const unsigned int *devices, const char *name)
+{
+	long long sum = dm_counter(devices[0], name);
+
+	if (devices[1] != devices[0])
+		sum += dm_counter(devices[1], name);
+	return sum;
+}
+
+static struct counted counted_since(const unsigned int *devices,
+				    const struct counted *before)
+{
+	return (struct counted) {
+		.to_device = count_both(devices, "to_device") - before->to_device,
+		.to_system = count_both(devices, "to_system") - before->to_system,
+		.from_peers = count_both(devices, "from_peers") - before->from_peers,
+		.used = count_both(devices, "memory_used") - before->used,
+	};
+}
+
+/* If nobody has unmapped anything, what has come and has not gone is there. */
+static bool adds_up(const struct counted *c)
+{
+	if (c->used == c->to_device - c->from_peers - c->to_system)
+		return true;
+	fprintf(stderr, "# %lld to devices, %lld of it from peers, %lld back, and %lld there\n",
+		c->to_device, c->from_peers, c->to_system, c->used);
+	return false;
+}
+
 /*
- * Concurrent migrations of one range, by two files of each of two devices, both
- * ways: all of them end, and each tells of every page.
+ * Concurrent migrations of one range, by files of each of two devices, both ways: all
+ * of them end, and each tells of every page. What they say has moved the devices have
+ * counted. These count more: a call that finds pages busy fetches what is on another
+ * device, which is none of its own moves, and tries again, and says once, or not at
+ * all, what it moves twice, or what is taken from it meanwhile.
  */
 static int one_range_step(struct dm_worker *w)
 {
@@ -444,22 +485,31 @@ static int one_range_step(struct dm_worker *w)
 			     targets[storm_random(h, 2)]);
 }
 
+/* There mm would split what two migrate: see storm_huge_pages_race(). */
+static struct dm to_be_shared(const struct dm *dm)
+{
+	struct dm small = *dm;
+
+	if (storm_huge_pages_race() &&
+	    dm->backing.memory_type == DMIRROR_MEMORY_COHERENT)
+		small.backing.thp = false;
+	return small;
+}
+
 TEST_F_TIMEOUT(state, one_range, 60)
 {
 	struct dm_worker workers[STORM_HANDS] = { 0 };
-	struct dm dm = self->dm;
+	struct dm dm = to_be_shared(&self->dm);
+	struct counted before = { 0 }, c;
 	unsigned int devices[2], i;
 	struct storm s;
 
-	/* There mm would split what two migrate: see storm_huge_pages_race(). */
-	if (storm_huge_pages_race() &&
-	    dm.backing.memory_type == DMIRROR_MEMORY_COHERENT)
-		dm.backing.thp = false;
 	find_devices(&dm, devices);
 	ASSERT_EQ(0, storm_init(&s, &dm, devices,
 				storm_choose_seed(), 0, 0));
 	for (i = 0; i < s.pages; i++)
 		storm_write(&s.hands[i / s.unit % STORM_HANDS], i, i + 2);
+	before = counted_since(devices, &before);
 	for (i = 0; i < STORM_HANDS; i++) {
 		workers[i].step = one_range_step;
 		workers[i].arg = &s.hands[i];
@@ -470,6 +520,10 @@ TEST_F_TIMEOUT(state, one_range, 60)
 		pthread_join(workers[i].thread, NULL);
 		EXPECT_EQ(0, workers[i].error);
 	}
+	c = counted_since(devices, &before);
+	EXPECT_LE(s.tally->to_device, c.to_device);
+	EXPECT_LE(s.tally->to_system, c.to_system);
+	EXPECT_TRUE(adds_up(&c));
 	EXPECT_EQ(0, dm_stuck(self->fd, s.mem, s.pages * s.dm.page));
 	EXPECT_EQ(0, storm_check_all(&s));
 	EXPECT_EQ(0, entries_left_behind(devices));
