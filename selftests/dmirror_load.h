@@ -90,6 +90,18 @@ static inline int dm_set_parameter(const char *name, unsigned int value)
 	return dm_file_write(path, text);
 }
 
+/* Whether the driver was loaded with interconnect=1 */
+static inline bool dm_linked(void)
+{
+	char value = 'N';
+	int fd = open(DM_PARAM("interconnect"), O_RDONLY);
+
+	if (fd >= 0 && read(fd, &value, 1) != 1)
+		value = 'N';
+	close(fd);
+	return value == 'Y';
+}
+
 /* How many faults wait in the device's buffer, or -1 */
 static inline long dm_faults_waiting(unsigned int device)
 {

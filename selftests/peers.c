@@ -61,17 +61,6 @@ FIXTURE_VARIANT_ADD(peers, coherent_private_thp)
 	.other_type = DMIRROR_MEMORY_PRIVATE,
 };
 
-static bool is_linked(void)
-{
-	char value = 'N';
-	int fd = open(DM_PARAM("interconnect"), O_RDONLY);
-
-	if (fd >= 0 && read(fd, &value, 1) != 1)
-		value = 'N';
-	close(fd);
-	return value == 'Y';
-}
-
 FIXTURE_SETUP(peers)
 {
 	const char *why = dm_setup(&self->dm, &variant->backing);
@@ -84,7 +73,7 @@ FIXTURE_SETUP(peers)
 	self->devices[1] = dm_find(variant->other_type, same, &self->fds[1]);
 	if (self->devices[1] < 0)
 		SKIP(_exit(DM_SKIP_STATUS), "there is no second device");
-	self->linked = is_linked();
+	self->linked = dm_linked();
 	self->len = self->dm.len;
 	self->mem = dm_alloc(&self->dm, self->len, SEED);
 	ASSERT_NE(NULL, self->mem);

@@ -529,6 +529,144 @@ TEST_F_TIMEOUT(state, one_range, 60)
 	EXPECT_EQ(0, entries_left_behind(devices));
 }
 
+/*
+ * Two callers of one ABI, each with a file of one device, who take turns together:
+ * both want the range in system memory, then both on the device.
+ */
+
+#define CALLERS		2
+
+struct caller {
+	pthread_barrier_t *turn;
+	unsigned int turns;
+	int fd;
+	bool hmm;
+	char *mem;
+	size_t len;
+	char *buf;
+	__u64 to_device;	/* bytes that it was told have moved */
+	__u64 to_system;
+	int error;
+};
+
+static int call_dmirror(struct caller *c, bool back)
+{
+	struct dmirror_migrate m;
+	int ret = dm_migrate_raw(c->fd, c->mem, c->len,
+				 back ? DMIRROR_TARGET_SYSTEM :
+					DMIRROR_TARGET_DEVICE, &m);
+
+	*(back ? &c->to_system : &c->to_device) += m.moved;
+	return ret ?: dm_migrate_sum(&m) == c->len ? 0 : -EILSEQ;
+}
+
+/*
+ * Here cpages is how much has moved only on the way back. On the way there it is what
+ * was read from the device then, which is all, if the other one keeps no page busy.
+ */
+static int call_hmm(struct caller *c, bool back)
+{
+	struct hmm_cmd cmd;
+	int ret = hmm_call(c->fd, back ? HMM_TO_SYS : HMM_TO_DEV, c->mem, c->buf,
+			   c->len / dm_page_size(), &cmd);
+
+	if (!back && ret == -ENOENT)
+		return 0;
+	if (ret)
+		return ret;
+	if (back)
+		c->to_system += cmd.cpages * dm_page_size();
+	return back || cmd.cpages * dm_page_size() == c->len ? 0 : -EILSEQ;
+}
+
+/* The other one waits for each turn, also after an error. */
+static int take_turn(struct dm_worker *w)
+{
+	struct caller *c = w->arg;
+	bool back = !(c->turns++ & 1);
+	int ret;
+
+	pthread_barrier_wait(c->turn);
+	ret = c->hmm ? call_hmm(c, back) : call_dmirror(c, back);
+	c->error = c->error ?: ret;
+	return 0;
+}
+
+/* What both were told is added up in @sum. */
+static int take_turns(const struct dm *dm, bool hmm, char *mem, struct caller *sum)
+{
+	struct dm_worker workers[CALLERS] = { 0 };
+	struct caller callers[CALLERS] = { 0 };
+	pthread_barrier_t turn;
+	unsigned int i;
+
+	pthread_barrier_init(&turn, NULL, CALLERS);
+	for (i = 0; i < CALLERS; i++) {
+		callers[i] = (struct caller) {
+			.turn = &turn,
+			.fd = hmm ? hmm_open(dm->device) :
+				    dm_open_number(dm->device),
+			.hmm = hmm,
+			.mem = mem,
+			.len = dm->len,
+			.buf = malloc(dm->len),
+		};
+		workers[i].step = take_turn;
+		workers[i].arg = &callers[i];
+		workers[i].limit = 2 * dm_rounds(24);
+		if (callers[i].fd < 0 || !callers[i].buf ||
+		    dm_worker_start(&workers[i]))
+			return -ENOMEM;
+	}
+	for (i = 0; i < CALLERS; i++) {
+		pthread_join(workers[i].thread, NULL);
+		sum->to_device += callers[i].to_device;
+		sum->to_system += callers[i].to_system;
+		sum->error = sum->error ?: callers[i].error;
+		free(callers[i].buf);
+		close(callers[i].fd);
+	}
+	return sum->error;
+}
+
+/*
+ * What they are told adds up to what the device has counted. Nothing else brings any of
+ * it back. And what has arrived there they leave alone, so that none of it is lost
+ * before a second try; but on an interconnect mm collects it again.
+ */
+TEST_F_TIMEOUT(state, one_device, 60)
+{
+	const unsigned int devices[] = { self->dm.device, self->dm.device };
+	struct dm dm = to_be_shared(&self->dm);
+	struct counted before, c;
+	char *mem = dm_alloc(&dm, dm.len, SEED);
+	unsigned int hmm;
+
+	ASSERT_NE(NULL, mem);
+	for (hmm = 0; hmm < 2; hmm++) {
+		struct caller sum = { 0 };
+
+		ASSERT_EQ(0, dm_to_device_settled(self->fd, mem, dm.len));
+		before = (struct counted) { 0 };
+		before = counted_since(devices, &before);
+		ASSERT_EQ(0, take_turns(&dm, hmm, mem, &sum));
+		c = counted_since(devices, &before);
+		EXPECT_TRUE(adds_up(&c));
+		EXPECT_LT(0, c.to_device);
+		EXPECT_LT(0, c.to_system);
+		/* A huge page is one of cpages, and so less than it has. */
+		EXPECT_LE(sum.to_system, c.to_system);
+		if (!hmm || !dm_large(&dm))
+			EXPECT_EQ(sum.to_system, c.to_system);
+		EXPECT_LE(sum.to_device, c.to_device);
+		if (!hmm && !dm_linked())
+			EXPECT_EQ(sum.to_device, c.to_device);
+		EXPECT_EQ(0, dm_stuck(self->fd, mem, dm.len));
+	}
+	EXPECT_EQ(0, dm_bad(mem, dm.len, SEED));
+	munmap(mem, dm.len);
+}
+
 /* Runs when the tests have been registered, as it is behind them. */
 static void __attribute__((constructor)) set_limits(void)
 {
