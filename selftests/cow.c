@@ -11,10 +11,11 @@
 #define FAMILY		3
 #define ORDERS		6
 #define PAGES		(8 * ORDERS)	/* one for each case */
+#define BATCHES		4		/* of huge pages, one for each order */
 
 /*
- * Each page of the memory is a case of its own, so that three processes go
- * through all cases at the same time.
+ * Each unit of the memory, a page or a huge page, is a case of its own, so that three
+ * processes go through all cases at the same time.
  */
 struct family_case {
 	bool there_first;	/* on the device when the child is made */
@@ -23,17 +24,7 @@ struct family_case {
 	unsigned int order;	/* in which the three write */
 };
 
-static struct family_case family_case(unsigned int page)
-{
-	return (struct family_case) {
-		.there_first = page / (4 * ORDERS),
-		.there_second = page / (2 * ORDERS) % 2,
-		.by_device = page / ORDERS % 2,
-		.order = page % ORDERS,
-	};
-}
-
-/* Who writes to a page at this step */
+/* Who writes to a unit at this step */
 static unsigned int writer(unsigned int order, unsigned int step)
 {
 	static const unsigned char orders[ORDERS][FAMILY] = {
@@ -47,97 +38,148 @@ static unsigned int writer(unsigned int order, unsigned int step)
 struct family {
 	const struct dm *dm;
 	char *mem;
+	size_t unit;		/* its size */
+	unsigned int nr;	/* how many there are */
+	struct family_case cases[PAGES];
 	unsigned int me;	/* 0: parent, 1: child, 2: grandchild */
 	int fd;
 	__u64 *turn;		/* shared by all: whose turn it is */
 	bool written[PAGES];	/* by me */
 };
 
-static char *page_at(const struct family *f, unsigned int page)
+/* Of pages, each is one of all cases. */
+static void cases_of_pages(struct family *f)
 {
-	return f->mem + page * f->dm->page;
+	unsigned int i;
+
+	for (i = 0; i < f->nr; i++)
+		f->cases[i] = (struct family_case) {
+			.there_first = i / (4 * ORDERS),
+			.there_second = i / (2 * ORDERS) % 2,
+			.by_device = i / ORDERS % 2,
+			.order = i % ORDERS,
+		};
 }
 
-/* Moves the pages that are to be there, and the others, runs of either */
-static void place_pages(const struct family *f, bool second)
+/* Huge pages take more memory: there are as many as there are orders. */
+static void cases_of_huge_pages(struct family *f, unsigned int batch)
 {
-	unsigned int i, end;
-	struct dmirror_migrate m;
+	unsigned int i;
 
-	for (i = 0; i < PAGES; i = end) {
-		bool there = second ? family_case(i).there_second :
-				      family_case(i).there_first;
+	for (i = 0; i < f->nr; i++)
+		f->cases[i] = (struct family_case) {
+			.there_first = batch / 2,
+			.there_second = i % 2,
+			.by_device = batch % 2,
+			.order = i,
+		};
+}
 
-		for (end = i + 1; end < PAGES; end++)
-			if ((second ? family_case(end).there_second :
-				      family_case(end).there_first) != there)
+static char *unit_at(const struct family *f, unsigned int unit)
+{
+	return f->mem + unit * f->unit;
+}
+
+/* What the contents of a unit begin with, for dm_fill_from() and its like */
+static __u64 first_of(const struct family *f, unsigned int unit)
+{
+	return unit * (f->unit / f->dm->page);
+}
+
+/* Where a unit is to move to before a child is made; 0: it is there */
+static unsigned int place_of(const struct family_case *c, bool second)
+{
+	if (second ? c->there_second : c->there_first)
+		return DMIRROR_TARGET_DEVICE;
+	/* Before 6.19 to ask for what is in the system splits huge pages. */
+	return second && c->there_first ? DMIRROR_TARGET_SYSTEM : 0;
+}
+
+/*
+ * Runs of units that are to be at one place. All move, also those that fork has
+ * made shared.
+ */
+static void place_units(const struct family *f, bool second)
+{
+	unsigned int i, end, place;
+	size_t len;
+
+	for (i = 0; i < f->nr; i = end) {
+		place = place_of(&f->cases[i], second);
+		for (end = i + 1; end < f->nr; end++)
+			if (place_of(&f->cases[end], second) != place)
 				break;
-		DM_CHECK(!dm_migrate(f->fd, page_at(f, i),
-				     (end - i) * f->dm->page,
-				     there ? DMIRROR_TARGET_DEVICE :
-					     DMIRROR_TARGET_SYSTEM, &m));
+		len = (end - i) * f->unit;
+		if (place == DMIRROR_TARGET_DEVICE)
+			DM_CHECK(!dm_to_device(f->fd, unit_at(f, i), len));
+		else if (place)
+			DM_CHECK(!dm_to_system(f->fd, unit_at(f, i), len));
 	}
 }
 
-static void write_pages(struct family *f, unsigned int step, char *buf)
+static void write_units(struct family *f, unsigned int step, char *buf)
 {
-	size_t size = f->dm->page;
 	unsigned int i;
 
-	for (i = 0; i < PAGES; i++) {
-		struct family_case c = family_case(i);
-
-		if (writer(c.order, step) != f->me)
+	for (i = 0; i < f->nr; i++) {
+		if (writer(f->cases[i].order, step) != f->me)
 			continue;
-		dm_fill_from(buf, size, SEED + 1 + f->me, i);
-		if (c.by_device)
-			DM_CHECK(!dm_write(f->fd, page_at(f, i), buf, size));
+		dm_fill_from(buf, f->unit, SEED + 1 + f->me, first_of(f, i));
+		if (f->cases[i].by_device)
+			DM_CHECK(!dm_write(f->fd, unit_at(f, i), buf, f->unit));
 		else
-			memcpy(page_at(f, i), buf, size);
+			memcpy(unit_at(f, i), buf, f->unit);
 		f->written[i] = true;
 	}
 }
 
 /* By the CPU, or by the device, which leaves them where they are */
-static void check_pages(const struct family *f, bool by_device, char *buf)
+static void check_units(const struct family *f, bool by_device, char *buf)
 {
-	size_t size = f->dm->page;
 	unsigned int i;
 
 	if (by_device)
-		DM_CHECK(!dm_read(f->fd, f->mem, buf, PAGES * size));
+		DM_CHECK(!dm_read(f->fd, f->mem, buf, f->nr * f->unit));
 	else
-		memcpy(buf, f->mem, PAGES * size);
-	for (i = 0; i < PAGES; i++)
-		DM_CHECK(!dm_bad_from(buf + i * size, size, f->written[i] ?
-				      SEED + 1 + f->me : SEED, i));
+		memcpy(buf, f->mem, f->nr * f->unit);
+	for (i = 0; i < f->nr; i++)
+		DM_CHECK(!dm_bad_from(buf + i * f->unit, f->unit,
+				      SEED + (f->written[i] ? 1 + f->me : 0),
+				      first_of(f, i)));
+}
+
+/* Waits for the turn of this process in a round; the first begins with 1. */
+static void await_turn(const struct family *f, unsigned int round)
+{
+	dm_await(f->turn, 1 + round * FAMILY + f->me);
 }
 
 /*
- * The three take turns. In each step each of them writes to the pages where it is
+ * The three take turns. In each step each of them writes to the units where it is
  * its turn, one moves everything, and all look at what they have.
  */
 static void family_life(struct family *f)
 {
-	char *buf = malloc(PAGES * f->dm->page);
+	char *buf = malloc(f->nr * f->unit);
 	struct dmirror_migrate m;
 	unsigned int step;
 
 	DM_CHECK(buf);
 	for (step = 0; step < FAMILY; step++) {
-		dm_await(f->turn, 2 * step * FAMILY + f->me);
-		write_pages(f, step, buf);
+		await_turn(f, 2 * step);
+		write_units(f, step, buf);
 		if (step == f->me)
-			DM_CHECK(!dm_migrate(f->fd, f->mem, PAGES * f->dm->page,
+			DM_CHECK(!dm_migrate(f->fd, f->mem, f->nr * f->unit,
 					     step & 1 ? DMIRROR_TARGET_SYSTEM :
 							DMIRROR_TARGET_DEVICE,
 					     &m));
 		dm_poke(f->turn, dm_peek(f->turn) + 1);
-		dm_await(f->turn, (2 * step + 1) * FAMILY + f->me);
-		check_pages(f, step != f->me, buf);
+		await_turn(f, 2 * step + 1);
+		check_units(f, step != f->me, buf);
 		dm_poke(f->turn, dm_peek(f->turn) + 1);
 	}
-	check_pages(f, false, buf);
+	/* Nothing is shared any more. */
+	check_units(f, false, buf);
 	free(buf);
 }
 
@@ -155,32 +197,77 @@ static pid_t next_of_family(struct family *f)
 	return pid;
 }
 
+/* All three, from the first unit's place to their end: 0 if all was well */
+static int run_family(struct family *f)
+{
+	pid_t pid;
+	int ret;
+
+	f->turn = dm_shared();
+	if (!f->turn)
+		return -ENOMEM;
+	place_units(f, false);
+	pid = next_of_family(f);
+	if (!pid) {
+		place_units(f, true);
+		pid = next_of_family(f);
+		/* Nobody is to move anything before that. */
+		if (pid)
+			dm_poke(f->turn, 1);
+		family_life(f);
+		if (pid)
+			DM_CHECK(!dm_wait(pid));
+		_exit(0);
+	}
+	family_life(f);
+	ret = dm_wait(pid);
+	munmap(f->turn, f->dm->page);
+	return ret;
+}
+
 TEST_F_TIMEOUT(state, family, 120)
 {
 	struct family f = {
 		.dm = &self->dm,
 		.mem = self->mem,
+		.unit = self->page,
+		.nr = PAGES,
 		.fd = self->fd,
-		.turn = dm_shared(),
 	};
-	pid_t pid;
 
-	ASSERT_NE(NULL, f.turn);
-	place_pages(&f, false);
-	pid = next_of_family(&f);
-	if (!pid) {
-		place_pages(&f, true);
-		pid = next_of_family(&f);
-		family_life(&f);
-		if (pid)
-			DM_CHECK(!dm_wait(pid));
-		_exit(0);
-	}
-	family_life(&f);
-	EXPECT_EQ(0, dm_wait(pid));
+	cases_of_pages(&f);
+	EXPECT_EQ(0, run_family(&f));
 	EXPECT_EQ(0, dm_bad_from(self->mem + PAGES * self->page,
 				 self->len - PAGES * self->page, SEED, PAGES));
-	munmap(f.turn, self->page);
+}
+
+/* The same with huge pages, each of which is one when the child is made. */
+TEST_F_TIMEOUT(state, family_of_huge_pages, 240)
+{
+	const size_t len = ORDERS * DM_HUGE;
+	__u64 used = dm_memory_used(self->fd);
+	unsigned int batch;
+
+	if (!variant->backing.thp)
+		return;
+	for (batch = 0; batch < BATCHES; batch++) {
+		struct family f = {
+			.dm = &self->dm,
+			.mem = dm_alloc(&self->dm, len, SEED),
+			.unit = DM_HUGE,
+			.nr = ORDERS,
+			.fd = self->fd,
+		};
+
+		ASSERT_NE(NULL, f.mem);
+		ASSERT_LE(len / 1024, dm_thp_kib(f.mem));
+		cases_of_huge_pages(&f, batch);
+		EXPECT_EQ(0, run_family(&f)) {
+			TH_LOG("batch %u", batch);
+		}
+		munmap(f.mem, len);
+		EXPECT_EQ(used, dm_memory_used(self->fd));
+	}
 }
 
 /*
