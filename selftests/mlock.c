@@ -275,6 +275,10 @@ TEST_F(state, used_again)
  * the same time, in a process that ends somewhere in the middle of it.
  */
 
+/* Three more than whole turns of lock_step(), so that part of it is locked. */
+#define LOCK_STEPS	(dm_rounds(200) + 3)
+#define MOVE_STEPS	dm_rounds(120)
+
 struct race {
 	char *mem;
 	size_t len;
@@ -321,10 +325,10 @@ static int race_child(const struct dm *dm, bool go_on, __u64 *ready)
 		.whole = dm->backing.thp && !dm_kernel_before(6, 19),
 	};
 	struct dm_worker locker = {
-		.step = lock_step, .arg = &race, .limit = go_on ? ~0UL : 13,
+		.step = lock_step, .arg = &race, .limit = go_on ? ~0UL : LOCK_STEPS,
 	};
 	struct dm_worker mover = {
-		.step = migrate_step, .arg = &race, .limit = go_on ? ~0UL : 8,
+		.step = migrate_step, .arg = &race, .limit = go_on ? ~0UL : MOVE_STEPS,
 	};
 	size_t at, pages = dm->len / dm->page;
 	unsigned int i;
