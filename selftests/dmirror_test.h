@@ -102,16 +102,24 @@ static inline size_t dm_page_size(void)
 	return sysconf(_SC_PAGESIZE);
 }
 
+/* The version of the kernel that runs, or zeroes */
+static inline void dm_kernel_version(unsigned int *major, unsigned int *minor)
+{
+	struct utsname name;
+
+	if (uname(&name) ||
+	    sscanf(name.release, "%u.%u", major, minor) != 2)
+		*major = *minor = 0;
+}
+
 /* For what a kernel is known not to do: is this one older? */
 static inline bool dm_kernel_before(unsigned int major, unsigned int minor)
 {
 	unsigned int has_major, has_minor;
-	struct utsname name;
 
-	if (uname(&name) ||
-	    sscanf(name.release, "%u.%u", &has_major, &has_minor) != 2)
-		return false;
-	return has_major < major || (has_major == major && has_minor < minor);
+	dm_kernel_version(&has_major, &has_minor);
+	return has_major && (has_major < major ||
+			     (has_major == major && has_minor < minor));
 }
 
 static inline double dm_now(void)

@@ -273,35 +273,55 @@ TEST_F_TIMEOUT(state, unmap_every_page, 120)
 	EXPECT_EQ(used, dm_memory_used(self->fd));
 }
 
+/* A word in each page says which it is. How many of them do not */
+static size_t bad_words(const char *mem, size_t pages, unsigned int without)
+{
+	size_t i, bad = 0;
+
+	for (i = 0; i < pages; i++)
+		if (i != without)
+			bad += dm_peek(mem + i * dm_page_size()) != i + 1;
+	return bad;
+}
+
+/* Where to begin with every @step of something: each kernel elsewhere */
+static unsigned int share_of_kernel(unsigned int step)
+{
+	unsigned int major, minor;
+
+	dm_kernel_version(&major, &minor);
+	/* Of 8: 6.1 with 4, 6.12 with 7, 7.2 with 0, 5.10 with 2. */
+	return (3 * major + minor + 1) % step;
+}
+
 /*
  * The first page to go from a huge one, at every offset; where that takes long, at some,
- * which are others each time.
+ * which are others on each kernel. All others keep their contents.
  */
 TEST_F_TIMEOUT(state, unmap_first_page, 120)
 {
 	const unsigned int pages = self->len / self->page;
 	const unsigned int step = pages / dm_rounds(pages);
 	__u64 used = dm_memory_used(self->fd);
-	unsigned int first;
+	unsigned int first, i;
 	char *mem;
 
 	if (!variant->backing.thp)
 		return;
-	first = getpid() % step;
+	first = share_of_kernel(step);
 	TH_LOG("pages %u, %u and so on", first, first + step);
 	for (; first < pages; first += step) {
 		mem = dm_map(&self->dm, self->len);
 		ASSERT_NE(NULL, mem);
-		dm_poke(mem, 1);
-		dm_poke(mem + self->len - 8, 2);
+		for (i = 0; i < pages; i++)
+			dm_poke(mem + i * self->page, i + 1);
 		ASSERT_EQ(0, dm_to_device(self->fd, mem, self->len));
 		ASSERT_EQ(0, munmap(mem + first * self->page, self->page));
 		EXPECT_EQ(pages - 1, dm_count(self->fd, mem, self->len,
 					      DMIRROR_PLACE_LOCAL));
-		if (first)
-			EXPECT_EQ(1, dm_peek(mem));
-		if (first != pages - 1)
-			EXPECT_EQ(2, dm_peek(mem + self->len - 8));
+		EXPECT_EQ(0, bad_words(mem, pages, first)) {
+			TH_LOG("without page %u", first);
+		}
 		munmap(mem, self->len);
 		EXPECT_EQ(used, dm_memory_used(self->fd));
 	}
