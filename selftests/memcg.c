@@ -112,20 +112,61 @@ static long dying_settled(long most)
 	return dying();
 }
 
+/* What the kernel itself has for the program, in bytes */
+static long long kernel_has(const char *cgroup)
+{
+	return dm_file_value(cgroup_file(cgroup, "memory.stat"), "kernel");
+}
+
+/* What is charged, in bytes, but for that */
+static long long charged(const char *cgroup)
+{
+	dm_settle();
+	return cgroup_value(cgroup, "memory.current") - kernel_has(cgroup);
+}
+
 /*
- * The cgroup, which has no process any more, is removed: 0 if none of the program's
- * memory was charged to it by then. What the kernel counts, it adds up now and then.
+ * As low as it can be: CPUs are told to give back what they have set aside. They do so
+ * when they come to it. Unlike memory.max, this ends no program, nor looks for one.
+ */
+static void lower_limit(const char *cgroup)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%lld", kernel_has(cgroup));
+	dm_file_write(cgroup_file(cgroup, "memory.high"), text);
+}
+
+/*
+ * What is left in a cgroup, which has no process any more: all but what the kernel itself
+ * has. Before 5.18 nothing says how much that is, and what is mapped has to do.
+ */
+static long long left_in(const char *cgroup)
+{
+	if (kernel_has(cgroup) < 0) {
+		dm_settle();
+		return dm_file_value(cgroup_file(cgroup, "memory.stat"), "anon");
+	}
+	lower_limit(cgroup);
+	return charged(cgroup);
+}
+
+/*
+ * It is removed: 0 if nothing was left in it by then, to the byte. What the kernel
+ * counts, it adds up now and then.
  */
 static int cgroup_remove(const char *cgroup)
 {
+	long long left = 0;
 	unsigned int i;
 
-	for (i = 0; i < 100; i++) {
-		dm_settle();
-		if (!dm_file_value(cgroup_file(cgroup, "memory.stat"), "anon"))
+	for (i = 0; i < 300; i++) {
+		left = left_in(cgroup);
+		if (!left)
 			return rmdir(cgroup_file(cgroup, "")) ? -errno : 0;
 		dm_msleep(100);
 	}
+	fprintf(stderr, "# %lld bytes are still charged to %s\n", left, cgroup);
 	return -EBUSY;
 }
 
@@ -138,14 +179,6 @@ static int in_cgroup(const char *cgroup, const struct dm *dm,
 	if (!pid)
 		work(dm);
 	return dm_wait(pid) ?: cgroup_remove(cgroup);
-}
-
-/* What is charged, in bytes, but for what the kernel itself has for the program */
-static long long charged(const char *cgroup)
-{
-	dm_settle();
-	return cgroup_value(cgroup, "memory.current") -
-	       dm_file_value(cgroup_file(cgroup, "memory.stat"), "kernel");
 }
 
 static bool charged_is(const char *cgroup, long long bytes)
