@@ -191,14 +191,8 @@ TEST_F_TIMEOUT(abi, migrate_ksm, 120)
 	ASSERT_NE(NULL, mem);
 	memset(mem, 0x6b, len);
 	ASSERT_EQ(0, madvise(mem, len, MADV_MERGEABLE));
-	ASSERT_TRUE(dm_knob("/sys/kernel/mm/ksm/sleep_millisecs", "1"));
-	ASSERT_TRUE(dm_knob("/sys/kernel/mm/ksm/run", "1"));
-	for (i = 0; i < 30000; i++) {
-		if (dm_file_number("/sys/kernel/mm/ksm/pages_sharing") >= 3)
-			break;
-		dm_msleep(1);
-	}
-	ASSERT_GT(30000, i);
+	ASSERT_TRUE(dm_ksm_start());
+	ASSERT_TRUE(dm_ksm_reaches("pages_sharing", 3));
 
 	ASSERT_EQ(0, dm_migrate_raw(self->dm.fd, mem, len,
 				    DMIRROR_TARGET_DEVICE, &m));
@@ -208,9 +202,7 @@ TEST_F_TIMEOUT(abi, migrate_ksm, 120)
 		if (mem[i] != 0x6b)
 			break;
 	EXPECT_EQ(len, i);
-	/* Unmerges, which reads them. */
-	ASSERT_TRUE(dm_knob("/sys/kernel/mm/ksm/run", "2"));
-	ASSERT_TRUE(dm_knob("/sys/kernel/mm/ksm/run", "0"));
+	ASSERT_TRUE(dm_ksm_stop());
 	munmap(mem, len);
 }
 

@@ -872,6 +872,40 @@ static inline int dm_to_system_settled(int fd, const void *addr, size_t len)
 }
 
 /*
+ * KSM
+ */
+
+#define DM_KSM	"/sys/kernel/mm/ksm/"
+
+/* Has ksmd look for pages of equal contents, without a pause to speak of. */
+static inline bool dm_ksm_start(void)
+{
+	return dm_knob(DM_KSM "sleep_millisecs", "1") &&
+	       dm_knob(DM_KSM "run", "1");
+}
+
+/* Has it give back what it has merged, for which it reads that, and rest. */
+static inline bool dm_ksm_stop(void)
+{
+	return dm_knob(DM_KSM "run", "2") && dm_knob(DM_KSM "run", "0");
+}
+
+/* Waits until one of its counts is so much: whether it got there in time */
+static inline bool dm_ksm_reaches(const char *name, long count)
+{
+	double end = dm_now() + 60;
+	char path[64];
+
+	snprintf(path, sizeof(path), DM_KSM "%s", name);
+	while (dm_file_number(path) < count) {
+		if (dm_now() > end)
+			return false;
+		dm_msleep(1);
+	}
+	return true;
+}
+
+/*
  * Children
  */
 

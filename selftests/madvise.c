@@ -171,6 +171,76 @@ TEST_F(state, collapse)
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 }
 
+#define CONTENTS	4	/* that pages have, so that many have the same */
+
+static void fill_alike(char *mem, size_t page, size_t pages, __u64 seed)
+{
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		dm_fill_from(mem + i * page, page, seed, i % CONTENTS);
+}
+
+static size_t bad_alike(const char *mem, size_t page, size_t pages, __u64 seed)
+{
+	size_t i, bad = 0;
+
+	for (i = 0; i < pages; i++)
+		bad += dm_bad_from(mem + i * page, page, seed, i % CONTENTS);
+	return bad;
+}
+
+/* A child writes to what is merged, by the CPU and, to the other half, by the device. */
+static void write_to_merged(const struct dm *dm, char *mem, char *buf)
+{
+	size_t half = dm->len / 2, pages = half / dm->page;
+	int fd = dm_open_number(dm->device);
+
+	DM_CHECK(fd >= 0);
+	fill_alike(mem, dm->page, pages, SEED + 2);
+	fill_alike(buf, dm->page, pages, SEED + 3);
+	DM_CHECK(!dm_write(fd, mem + half, buf, half));
+	DM_CHECK(!bad_alike(mem, dm->page, pages, SEED + 2));
+	DM_CHECK(!bad_alike(mem + half, dm->page, pages, SEED + 3));
+	_exit(0);
+}
+
+/*
+ * Memory that KSM may merge from when it is on the device on: ksmd passes over device
+ * memory of either kind, and merges what comes back.
+ */
+TEST_F_TIMEOUT(state, mergeable_there, 240)
+{
+	size_t pages = self->len / self->page;
+	pid_t pid;
+
+	if (access(DM_KSM "run", W_OK))
+		SKIP(return, "nothing merges memory: CONFIG_KSM");
+	fill_alike(self->mem, self->page, pages, SEED + 1);
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_MERGEABLE));
+	ASSERT_TRUE(dm_ksm_start());
+	ASSERT_TRUE(dm_ksm_reaches("full_scans",
+				   dm_file_number(DM_KSM "full_scans") + 4));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len, DMIRROR_PLACE_LOCAL));
+	ASSERT_EQ(0, dm_read(self->fd, self->mem, self->buf, self->len));
+	EXPECT_EQ(0, bad_alike(self->buf, self->page, pages, SEED + 1));
+
+	ASSERT_EQ(0, dm_to_system(self->fd, self->mem, self->len));
+	ASSERT_TRUE(dm_ksm_reaches("pages_sharing", pages / 2));
+	/* Or it would merge again what the device is just about to write to. */
+	ASSERT_TRUE(dm_knob(DM_KSM "run", "0"));
+	pid = fork();
+	if (!pid)
+		write_to_merged(&self->dm, self->mem, self->buf);
+	EXPECT_EQ(0, dm_wait(pid));
+	EXPECT_EQ(0, bad_alike(self->mem, self->page, pages, SEED + 1));
+	ASSERT_EQ(0, dm_read(self->fd, self->mem, self->buf, self->len));
+	EXPECT_EQ(0, bad_alike(self->buf, self->page, pages, SEED + 1));
+	ASSERT_TRUE(dm_ksm_stop());
+	EXPECT_EQ(0, bad_alike(self->mem, self->page, pages, SEED + 1));
+}
+
 /*
  * MADV_HWPOISON of a page that is on the device: mm brings a private one back
  * first, and the driver answers for a coherent one. Either way the page is gone,

@@ -135,18 +135,17 @@ static int look(struct dm_worker *w)
  */
 
 #define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
-#define KSM		"/sys/kernel/mm/ksm/"
 
 static const char * const daemons[][3] = {
 	/* file, during the storm, after it */
 	{ KHUGEPAGED "scan_sleep_millisecs", "50", "3600000" },
 	{ KHUGEPAGED "max_ptes_swap", "64", "0" },
 	{ KHUGEPAGED "alloc_sleep_millisecs", "50", "60000" },
-	{ KSM "sleep_millisecs", "20", "20" },
-	{ KSM "pages_to_scan", "200", "100" },
+	{ DM_KSM "sleep_millisecs", "20", "20" },
+	{ DM_KSM "pages_to_scan", "200", "100" },
 	{ "/proc/sys/kernel/numa_balancing", "1", "0" },
-	{ KSM "run", "0", "2" },
-	{ KSM "run", "1", "0" },
+	{ DM_KSM "run", "0", "2" },
+	{ DM_KSM "run", "1", "0" },
 };
 
 static void set_daemons(unsigned int column)
@@ -246,7 +245,7 @@ static void tell_weather(const struct fleet *fleet)
 	unsigned int i;
 
 	fprintf(stderr, "# weather: ksm pages_sharing %ld, blocks offline %u",
-		dm_file_number(KSM "pages_sharing"), fleet->offline);
+		dm_file_number(DM_KSM "pages_sharing"), fleet->offline);
 	for (i = 0; i < ARRAY_SIZE(vmstat_words); i++)
 		fprintf(stderr, ", %s %ld", vmstat_words[i],
 			dm_file_value("/proc/vmstat", vmstat_words[i]) -
