@@ -397,21 +397,29 @@ TEST_F_TIMEOUT(state, unmap_first_page, 120)
 	}
 }
 
-/* Neither way does it move; all of it is counted, and none of it changed. */
+/* It does not move there, and all of it is counted. */
+static void stays(struct __test_metadata *_metadata, int fd, const char *mem,
+		  size_t len, unsigned int target)
+{
+	struct dmirror_migrate m;
+
+	ASSERT_EQ(0, dm_migrate_raw(fd, mem, len, target, &m));
+	EXPECT_EQ(len, m.unsupported);
+	EXPECT_EQ(len, dm_migrate_sum(&m));
+}
+
+/* Neither way does it move, and none of it changes. */
 static void refused(struct __test_metadata *_metadata, int fd, char *mem,
 		    size_t len)
 {
 	char *copy = malloc(len);
-	struct dmirror_migrate m;
 	unsigned int target;
 
 	ASSERT_NE(NULL, copy);
 	memcpy(copy, mem, len);
 	for (target = DMIRROR_TARGET_SYSTEM; target <= DMIRROR_TARGET_DEVICE;
 	     target++) {
-		ASSERT_EQ(0, dm_migrate_raw(fd, mem, len, target, &m));
-		EXPECT_EQ(len, m.unsupported);
-		EXPECT_EQ(len, dm_migrate_sum(&m));
+		stays(_metadata, fd, mem, len, target);
 		EXPECT_EQ(0, memcmp(copy, mem, len));
 	}
 	free(copy);
@@ -456,6 +464,38 @@ TEST_F(state, hugetlb)
 	ASSERT_EQ(0, mprotect(mem, DM_HUGE, PROT_READ | PROT_WRITE));
 	EXPECT_EQ(0, dm_write64(self->fd, mem, 1));
 	EXPECT_EQ(1, dm_peek(mem));
+	munmap(mem, DM_HUGE);
+}
+
+/* The same, shared: it stays one memory, whichever process has the device write to it. */
+TEST_F(state, hugetlb_shared)
+{
+	__u64 value;
+	char *mem;
+	pid_t pid;
+	int fd;
+
+	if (variant->backing.thp)
+		return;
+	mem = mmap(NULL, DM_HUGE, PROT_READ | PROT_WRITE, MAP_SHARED |
+		   MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (mem == MAP_FAILED)
+		SKIP(return, "no huge pages in the pool: /proc/sys/vm/nr_hugepages");
+	dm_fill(mem, DM_HUGE, SEED);
+	refused(_metadata, self->fd, mem, DM_HUGE);
+	ASSERT_EQ(0, dm_read(self->fd, mem + DM_HUGE - self->page, self->buf,
+			     self->page));
+	EXPECT_EQ(0, dm_bad_from(self->buf, self->page, SEED, 511));
+	pid = fork();
+	if (!pid) {
+		fd = dm_open_number(self->dm.device);
+		DM_CHECK(!dm_write64(fd, mem, 2));
+		_exit(dm_peek(mem) != 2);
+	}
+	EXPECT_EQ(0, dm_wait(pid));
+	EXPECT_EQ(2, dm_peek(mem));
+	EXPECT_EQ(0, dm_read64(self->fd, mem, &value));
+	EXPECT_EQ(2, value);
 	munmap(mem, DM_HUGE);
 }
 
@@ -508,6 +548,56 @@ TEST_F(state, special_mappings)
 	refused(_metadata, self->fd, mem, 4 * self->page);
 	munmap(mem, 4 * self->page);
 	close(hmm);
+}
+
+/* The length of the mapping of this name, and where it is; 0 if there is none */
+static size_t find_mapping(const char *name, char **mem)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	uintptr_t start, end;
+	size_t len = 0;
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) != 2 ||
+		    !strstr(line, name))
+			continue;
+		*mem = (char *)start;
+		len = end - start;
+	}
+	if (f)
+		fclose(f);
+	return len;
+}
+
+/*
+ * Mappings of a device, as far as the kernel is concerned: a part of them may not even be
+ * there. The clock in them goes on, so that nothing can be compared.
+ */
+TEST_F(state, device_mappings)
+{
+	static const char * const names[] = { "[vvar]", "[vvar_vclock]" };
+	struct dmirror_rw rw;
+	unsigned int i, found = 0;
+	size_t len;
+	char *mem;
+
+	if (variant->backing.thp)
+		return;
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		len = find_mapping(names[i], &mem);
+		if (!len)
+			continue;
+		found++;
+		stays(_metadata, self->fd, mem, len, DMIRROR_TARGET_DEVICE);
+		stays(_metadata, self->fd, mem, len, DMIRROR_TARGET_SYSTEM);
+		EXPECT_EQ(-EFAULT, dm_rw(self->fd, DMIRROR_IOC_READ, mem,
+					 self->buf, len, &rw));
+		EXPECT_EQ(0, rw.done);
+		EXPECT_EQ((uintptr_t)mem, rw.fault_addr);
+	}
+	if (!found)
+		SKIP(return, "the kernel has mapped no clock");
 }
 
 TEST_HARNESS_MAIN
