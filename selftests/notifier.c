@@ -50,6 +50,11 @@ FIXTURE_VARIANT_ADD(notifier, coherent_small)
 	.backing = { DMIRROR_MEMORY_COHERENT, false },
 };
 
+FIXTURE_VARIANT_ADD(notifier, coherent_thp)
+{
+	.backing = { DMIRROR_MEMORY_COHERENT, true },
+};
+
 static long mirror_value(int fd, const char *name)
 {
 	char path[64];
