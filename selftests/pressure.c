@@ -597,6 +597,92 @@ TEST_F_TIMEOUT(pressure, short_residency, 120)
 	munmap(mem, len);
 }
 
+#define TURNS	8	/* of each of two who share the device */
+
+/*
+ * One of two, who brings its memory to the device, as much as fits, and has the device
+ * write all of it anew, wherever it is. Nothing that it had before is lost.
+ */
+static void take_turn(int fd, char *mem, char *buf, size_t len, __u64 seed)
+{
+	struct dmirror_migrate m;
+	int ret = dm_migrate_raw(fd, mem, len, DMIRROR_TARGET_DEVICE, &m);
+
+	DM_CHECK(!ret || ret == -ENOSPC);
+	DM_CHECK(dm_migrate_sum(&m) == len);
+	DM_CHECK(!dm_read(fd, mem, buf, len));
+	DM_CHECK(!dm_bad(buf, len, seed));
+	dm_fill(buf, len, seed + 1);
+	DM_CHECK(!dm_write(fd, mem, buf, len));
+}
+
+/* All turns of the one. The two exit when both are done, and not before. */
+static void take_turns(const struct dm *dm, size_t len, unsigned int me,
+		       __u64 *word)
+{
+	__u64 seed = SEED + (me << 16);
+	unsigned int i, turns = dm_rounds(TURNS);
+	int fd = dm_open_number(dm->device);
+	char *mem = dm_alloc(dm, len, seed), *buf = malloc(len);
+
+	DM_CHECK(fd >= 0 && mem && buf);
+	for (i = 0; i < turns; i++) {
+		dm_await(word, 2 * i + me);
+		take_turn(fd, mem, buf, len, seed + i);
+		dm_poke(word, 2 * i + me + 1);
+	}
+	dm_await(word, 2 * turns);
+	_exit(!!dm_bad(mem, len, seed + turns));
+}
+
+/* What is evicted when two have so many blocks of memory each, or -1 */
+static long long share_device(const struct dm *dm, unsigned int blocks,
+			      __u64 *word, unsigned int residency_ms)
+{
+	long long evicted = dm_counter(dm->device, "evicted");
+	int ret = dm_set_parameter("min_residency_ms", residency_ms);
+	unsigned int i;
+	pid_t pids[2];
+
+	dm_poke(word, 0);
+	for (i = 0; i < 2; i++) {
+		pids[i] = fork();
+		if (!pids[i])
+			take_turns(dm, blocks * DM_HUGE, i, word);
+	}
+	for (i = 0; i < 2; i++)
+		ret = dm_wait(pids[i]) ?: ret;
+	return ret ? -1 : dm_counter(dm->device, "evicted") - evicted;
+}
+
+/*
+ * Two who need more than there is, by turns: each turn evicts what the other has, as
+ * often as memory may be evicted and no more often. Where it may not for long, they both
+ * go on with what each has.
+ */
+TEST_F_TIMEOUT(pressure, two_do_not_thrash, 240)
+{
+	const unsigned int ms = 50, turns = 2 * dm_rounds(TURNS);
+	const long long half = turns / 2 * DM_HUGE;
+	unsigned int blocks = (self->blocks * 3 + 2) / 4;
+	long long evicted;
+	double start;
+
+	ASSERT_LT(self->blocks, 2 * blocks);
+	evicted = share_device(&self->dm, blocks, self->words, 0);
+	/* A block at least in each turn but the first; something may stay once. */
+	EXPECT_LE(half, evicted);
+
+	/* Each page of the device once in that time, which can be short of a tick. */
+	start = dm_now();
+	evicted = share_device(&self->dm, blocks, self->words, ms);
+	EXPECT_LE(0, evicted);
+	EXPECT_GE(((dm_now() - start) * 1000 / (ms - 10) + 1) * self->size,
+		  evicted);
+
+	EXPECT_EQ(0, share_device(&self->dm, blocks, self->words, 600000));
+}
+
 /* What the program does not need goes first, however young, and nothing else does. */
 TEST_F_TIMEOUT(pressure, not_needed_goes_first, 120)
 {
