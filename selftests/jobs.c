@@ -846,6 +846,80 @@ TEST_F(jobs, migrate_on_fault)
 	munmap(mem, at + window + 4 * 4096 - mem);
 }
 
+/* A mapping of these pages of three blocks, and faults at its ends and in the middle */
+#define MAP_FIRST	500U
+#define MAP_END		1044U
+
+static const unsigned int faults_at[] = { 505, 700, 1040 };
+
+/* Whether a page is in the window, of so many pages, of one of the faults */
+static bool in_a_window(unsigned int page, unsigned int pages)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(faults_at); i++)
+		if (page / pages == faults_at[i] / pages)
+			return page >= MAP_FIRST && page < MAP_END;
+	return false;
+}
+
+static size_t misplaced(int fd, const char *mem, size_t n, unsigned int pages)
+{
+	struct dmirror_page *now = calloc(n, sizeof(*now));
+	size_t bad = 0, i;
+
+	if (!now || dm_snapshot(fd, mem, n * dm_page_size(), now))
+		bad = n;
+	for (i = 0; !bad && i < n; i++) {
+		bool there = now[i].place == DMIRROR_PLACE_LOCAL;
+
+		if (there == in_a_window(i, pages))
+			continue;
+		fprintf(stderr, "# page %zu is at place %u\n", i, now[i].place);
+		bad++;
+	}
+	free(now);
+	return bad;
+}
+
+/* Windows of every kind end where the mapping does, though there are others around it. */
+TEST_F(jobs, window_ends_with_mapping)
+{
+	static const char * const windows[] = { "4", "64", "2048" };
+	const size_t page = self->dm.page, len = 3 * DM_HUGE;
+	unsigned int w, i, at;
+	struct dmirror_wait wait;
+	__u64 job;
+	char *mem;
+
+	for (w = 0; w < ARRAY_SIZE(windows); w++) {
+		mem = dm_map(&self->dm, len);
+		ASSERT_NE(NULL, mem);
+		madvise(mem, MAP_FIRST * page, MADV_DONTFORK);
+		madvise(mem + MAP_END * page, len - MAP_END * page,
+			MADV_DONTFORK);
+		dm_fill(mem, len, SEED);
+		/* A fault tries once: no page is to be busy. */
+		dm_settle();
+		ASSERT_TRUE(dm_knob(DM_PARAM("device_fault_window"),
+				    windows[w]));
+		for (i = 0; i < ARRAY_SIZE(faults_at); i++) {
+			at = faults_at[i];
+			ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL,
+					       mem + at * page, 8,
+					       dm_word(SEED, at, 0), -1, &job));
+			ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &wait));
+			EXPECT_EQ(0, wait.error);
+		}
+		EXPECT_EQ(0, misplaced(self->dm.fd, mem, len / page,
+				       atoi(windows[w]) * 1024 / page)) {
+			TH_LOG("window of %s KiB", windows[w]);
+		}
+		EXPECT_EQ(0, dm_bad(mem, len, SEED));
+		munmap(mem, len);
+	}
+}
+
 /* A migration in the background says where it found nothing, and what it had done. */
 TEST_F(jobs, migration_up_to_a_hole)
 {
