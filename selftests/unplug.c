@@ -20,7 +20,7 @@
 #define JOBS		32
 #define LOADS		2	/* processes, with as many threads each */
 #define LOAD_STEPS	2	/* that each thread does before the device goes */
-#define LOAD_ROUNDS	dm_rounds(50) /* 100 with two kinds of pages */
+#define LOAD_ROUNDS	25	/* 100 with two kinds of pages of two devices */
 #define RACE_ROUNDS	dm_rounds(20)
 #define BUSY_ROUNDS	2
 
