@@ -5,6 +5,7 @@
  */
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
+#include "dmirror_load.h"
 
 #define SEED	0xab1
 
@@ -54,6 +55,16 @@ FIXTURE_TEARDOWN(abi)
 {
 	munmap(self->mem, self->dm.len);
 	close(self->dm.fd);
+}
+
+static bool all_bytes(const char *data, size_t len, char value)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (data[i] != value)
+			return false;
+	return true;
 }
 
 TEST_F(abi, query)
@@ -198,10 +209,7 @@ TEST_F_TIMEOUT(abi, migrate_ksm, 120)
 				    DMIRROR_TARGET_DEVICE, &m));
 	EXPECT_EQ(len, m.unsupported);
 	EXPECT_EQ(len, dm_migrate_sum(&m));
-	for (i = 0; i < len; i++)
-		if (mem[i] != 0x6b)
-			break;
-	EXPECT_EQ(len, i);
+	EXPECT_TRUE(all_bytes(mem, len, 0x6b));
 	ASSERT_TRUE(dm_ksm_stop());
 	munmap(mem, len);
 }
@@ -490,8 +498,10 @@ TEST_F(abi, copy)
 	EXPECT_TRUE(dm_all(self->dm.fd, self->mem, len, DMIRROR_PLACE_LOCAL));
 	EXPECT_EQ(0, dm_bad(dst, len, SEED));
 
-	/* Across the two, with offsets that differ. */
+	/* Across the two, with offsets that differ, and from one page there. */
 	dm_fill(dst, len, SEED + 6);
+	ASSERT_EQ(0, dm_to_system(self->dm.fd, self->mem + page, page));
+	dm_fill(self->mem + page, page, SEED + 7);
 	ASSERT_EQ(0, dm_copy(self->dm.fd, dst + 3, self->mem + page - 11,
 			     page + 100));
 	EXPECT_EQ(0, memcmp(dst + 3, self->mem + page - 11, page + 100));
@@ -508,6 +518,7 @@ TEST_F(abi, atomic)
 	size_t page = self->dm.page, i;
 	struct dmirror_page where;
 	struct dmirror_atomic a;
+	long long exclusive;
 	__u32 *w4;
 	__u64 *w8;
 
@@ -526,9 +537,14 @@ TEST_F(abi, atomic)
 
 		/* To be allowed to write is not enough outside of the device. */
 		ASSERT_EQ(0, dm_write64(self->dm.fd, w8, 100));
+		exclusive = dm_counter(self->dm.device, "exclusive");
 		ASSERT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD, w8, 8,
 				       5, 0, &a));
 		EXPECT_EQ(100, a.result);
+		if (exclusive >= 0)
+			EXPECT_EQ(exclusive +
+				  (a.flags == DMIRROR_ATOMIC_EXCLUSIVE),
+				  dm_counter(self->dm.device, "exclusive"));
 		ASSERT_EQ(0, dm_snapshot(self->dm.fd, self->mem + 2 * page,
 					 page, &where));
 		EXPECT_EQ(a.flags == DMIRROR_ATOMIC_EXCLUSIVE,
@@ -557,6 +573,10 @@ TEST_F(abi, atomic)
 		ASSERT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_CAS, w4, 4,
 				       0x80000001, 2, &a));
 		EXPECT_EQ(2, a.result);
+		/* What does not compare is no negative number. */
+		ASSERT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_CAS, w4, 4,
+				       7, 5, &a));
+		EXPECT_EQ(0x80000001, a.result);
 
 		EXPECT_EQ(0x123456789abcdef0ULL, w8[0]);
 		EXPECT_EQ(0x1111, w8[1]);
@@ -738,6 +758,7 @@ TEST_F(abi, atomic_on_shared_memory)
 {
 	__u64 *word = mmap(NULL, self->dm.page, PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	__u32 *half = (__u32 *)word + 21;
 	struct dmirror_atomic a;
 
 	ASSERT_NE(MAP_FAILED, (void *)word);
@@ -747,6 +768,25 @@ TEST_F(abi, atomic_on_shared_memory)
 	EXPECT_EQ(5, a.result);
 	EXPECT_EQ(DMIRROR_ATOMIC_BUS, a.flags);
 	EXPECT_EQ(7, *word);
+
+	/* Further on in the page, each alone, and its neighbours stay. */
+	word[5] = ~0ULL;
+	half[0] = ~0U;
+	ASSERT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD, word + 5, 8, 3,
+			       0, &a));
+	EXPECT_EQ(~0ULL, a.result);
+	EXPECT_EQ(DMIRROR_ATOMIC_BUS, a.flags);
+	ASSERT_EQ(0, dm_atomic(self->dm.fd, DMIRROR_ATOMIC_ADD, half, 4, 4, 0,
+			       &a));
+	EXPECT_EQ(~0U, a.result);
+	EXPECT_EQ(DMIRROR_ATOMIC_BUS, a.flags);
+	EXPECT_EQ(7, word[0]);
+	EXPECT_EQ(0, word[4]);
+	EXPECT_EQ(2, word[5]);
+	EXPECT_EQ(0, word[6]);
+	EXPECT_EQ(0, half[-1]);
+	EXPECT_EQ(3, half[0]);
+	EXPECT_EQ(0, half[1]);
 	munmap(word, self->dm.page);
 }
 
@@ -1048,11 +1088,15 @@ TEST_F(err, range_not_mapped)
 		ASSERT_EQ(0, i ? munmap((void *)bad, page) :
 			     mprotect((void *)bad, page, PROT_NONE));
 
+		memset(buffer, 0xee, self->len);
 		EXPECT_EQ(-EFAULT, dm_rw(self->dm.fd, DMIRROR_IOC_READ,
 					 self->mem + 8, buffer, 4 * page, &rw));
 		EXPECT_EQ(bad, rw.fault_addr & ~(page - 1));
 		EXPECT_EQ(2 * page - 8, rw.done);
 		EXPECT_EQ(0, memcmp(buffer, self->mem + 8, 2 * page - 8));
+		/* Nothing else is written to, least of all what the kernel had. */
+		EXPECT_TRUE(all_bytes(buffer + rw.done, self->len - rw.done,
+				      0xee));
 
 		EXPECT_EQ(-EFAULT, dm_rw(self->dm.fd, DMIRROR_IOC_WRITE,
 					 self->mem, buffer, 4 * page, &rw));
