@@ -361,6 +361,18 @@ static inline int dm_wait_job(int fd, __u64 job, unsigned int flags,
 	return dm_call(fd, DMIRROR_IOC_WAIT, result);
 }
 
+/* In the background, and waited for: @result says what came of it. */
+static inline int dm_migrate_job(int fd, const void *addr, size_t len,
+				 unsigned int target,
+				 struct dmirror_wait *result)
+{
+	__u64 job;
+
+	return dm_submit(fd, DMIRROR_JOB_MIGRATE, addr, len, target, -1,
+			 &job) ?:
+	       dm_wait_job(fd, job, 0, result);
+}
+
 static inline int dm_atomic(int fd, unsigned int op, void *addr,
 			    unsigned int width, __u64 operand,
 			    __u64 compare, struct dmirror_atomic *out)

@@ -530,6 +530,57 @@ TEST_F(hmm, fail_alloc_in_cpu_fault)
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
 }
 
+/* That the window cannot come is no reason for the CPU to fault again. */
+TEST_F(hmm, fail_alloc_in_one_cpu_fault)
+{
+	const uintptr_t window = DM_CPU_WINDOW - 1;
+	/* The allocation that fails is of the first page of its window. */
+	char *at = (char *)(((uintptr_t)self->mem + window) & ~window);
+	struct dmirror_query q, before;
+
+	if (variant->backing.memory_type != DMIRROR_MEMORY_PRIVATE ||
+	    variant->backing.thp)
+		return;
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_TO_DEV, self->mem, self->buf,
+			      self->npages, NULL));
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_FLAGS, self->mem, NULL,
+			      HMM_FLAG_FAIL_ALLOC, NULL));
+	ASSERT_EQ(0, dm_query(self->dm.fd, &before));
+	EXPECT_EQ(dm_word(SEED, (at - self->mem) / self->page, 0), dm_peek(at));
+	ASSERT_EQ(0, dm_query(self->dm.fd, &q));
+	EXPECT_EQ(before.cpu_faults + 1, q.cpu_faults);
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* What is asked of a file ends with it. */
+TEST_F(hmm, fail_alloc_of_a_closed_file)
+{
+	int fd = hmm_open(self->dm.device);
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, hmm_call(fd, HMM_FLAGS, self->mem, NULL,
+			      HMM_FLAG_FAIL_ALLOC, NULL));
+	close(fd);
+	EXPECT_EQ(0, dm_to_device(self->dm.fd, self->mem, self->len));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/* What does not move for want of memory is told of a job as well. */
+TEST_F(hmm, fail_alloc_of_a_job)
+{
+	struct dmirror_wait w;
+
+	dm_settle();
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_FLAGS, self->mem, NULL,
+			      HMM_FLAG_FAIL_ALLOC, NULL));
+	ASSERT_EQ(0, dm_migrate_job(self->dm.fd, self->mem, self->len,
+				    DMIRROR_TARGET_DEVICE, &w));
+	EXPECT_EQ(self->len, w.done + w.stayed);
+	/* For a huge page, small ones do; for what was busy it is tried again. */
+	EXPECT_TRUE(!w.error || w.error == ENOSPC);
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
 /* Only the program that asked for it meets it. */
 TEST_F(hmm, fail_alloc_of_one_program)
 {
@@ -691,6 +742,53 @@ TEST_F(hmm, read_up_to_a_hole)
 	EXPECT_EQ(0, dm_bad_from(buf + readable, self->len - readable, SEED + 1,
 				 2));
 	munmap(buf, self->len);
+}
+
+#define VIEWS	40	/* of a file: more pieces than USER_FAULTS_MAX */
+
+/* A file of one huge page's length, again and again, none of it mapped yet */
+static char *map_views(void)
+{
+	char *mem = dm_map_flags(VIEWS * DM_HUGE, -1, PROT_NONE,
+				 MAP_PRIVATE | MAP_ANONYMOUS);
+	int file = memfd_create("views", MFD_CLOEXEC);
+	char *view = mmap(NULL, DM_HUGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			  file, 0);
+	unsigned int i;
+
+	if (!mem || view == MAP_FAILED || ftruncate(file, DM_HUGE))
+		return NULL;
+	dm_fill(view, DM_HUGE, SEED);
+	munmap(view, DM_HUGE);
+	for (i = 0; i < VIEWS; i++)
+		if (mmap(mem + i * DM_HUGE, DM_HUGE, PROT_READ,
+			 MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED)
+			return NULL;
+	close(file);
+	return mem;
+}
+
+/* A buffer may have to be faulted in as often as it is long, if that gets on. */
+TEST_F(hmm, buffer_in_many_pieces)
+{
+	const size_t len = VIEWS * DM_HUGE;
+	struct hmm_cmd cmd;
+	char *mem, *views;
+
+	if (variant->backing.thp)
+		return;
+	mem = dm_map_flags(len, MADV_HUGEPAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS);
+	views = map_views();
+	ASSERT_NE(NULL, mem);
+	ASSERT_NE(NULL, views);
+	ASSERT_EQ(0, hmm_call(self->fd, HMM_WRITE, mem, views,
+			      len / self->page, &cmd));
+	EXPECT_EQ(len / self->page, cmd.cpages);
+	EXPECT_EQ(0, memcmp(mem, views, len));
+	EXPECT_EQ(0, dm_bad(mem + len - DM_HUGE, DM_HUGE, SEED));
+	munmap(views, len);
+	munmap(mem, len);
 }
 
 /* Memory that cannot be read, or is not there. */
@@ -873,6 +971,12 @@ TEST_F(hmm, map_the_file)
 	dm_fill(map, 4 * self->page, SEED);
 	EXPECT_EQ(0, hmm_call(self->fd, HMM_READ, map, self->buf, 4, NULL));
 	EXPECT_EQ(0, dm_bad(self->buf, 4 * self->page, SEED));
+
+	/* It is of a kind that never moves, to nowhere. */
+	EXPECT_EQ(-EINVAL, hmm_call(self->fd, HMM_TO_DEV, map, self->buf, 4,
+				    NULL));
+	EXPECT_EQ(-EINVAL, hmm_call(self->fd, HMM_TO_SYS, map, NULL, 4, NULL));
+	EXPECT_EQ(0, dm_bad(map, 4 * self->page, SEED));
 	munmap(map, 4 * self->page);
 
 	/* All of it is memory, so there is an end. */
