@@ -98,6 +98,44 @@ TEST_F(state, held_from_there)
 	close(ring);
 }
 
+/*
+ * Held on the device, by a pipe: it stays there and is said to be busy, also of a job.
+ * Twice: of a device's pages mm takes the first reference that it does not know for the
+ * device's own.
+ */
+TEST_F(state, held_over_there)
+{
+	struct iovec iov[] = {
+		{ self->mem, self->page }, { self->mem, self->page },
+	};
+	struct dmirror_migrate m;
+	struct dmirror_wait w;
+	int pipes[2];
+
+	if (variant->backing.memory_type != DMIRROR_MEMORY_COHERENT)
+		return;
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(2 * self->page, vmsplice(pipes[1], iov, 2, 0));
+	ASSERT_EQ(0, dm_migrate_raw(self->fd, self->mem, self->len,
+				    DMIRROR_TARGET_SYSTEM, &m));
+	EXPECT_EQ(self->page, m.busy);
+	EXPECT_EQ(self->len, m.moved + m.busy);
+	EXPECT_EQ(DMIRROR_PLACE_LOCAL, dm_where(self->fd, self->mem).place);
+	ASSERT_EQ(0, dm_migrate_job(self->fd, self->mem, self->len,
+				    DMIRROR_TARGET_SYSTEM, &w));
+	EXPECT_EQ(0, w.error);
+	EXPECT_EQ(0, w.done);
+	EXPECT_EQ(self->page, w.stayed);
+
+	ASSERT_EQ(self->page, read(pipes[0], self->buf, self->page));
+	ASSERT_EQ(self->page, read(pipes[0], self->buf, self->page));
+	close(pipes[0]);
+	close(pipes[1]);
+	ASSERT_EQ(0, dm_to_system_settled(self->fd, self->mem, self->len));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
 /* A page of them cannot come, since somebody has it: then none is held. */
 TEST_F(state, not_to_be_held)
 {
