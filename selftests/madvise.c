@@ -275,6 +275,21 @@ TEST_F(state, hwpoison)
 	EXPECT_EQ(-SIGBUS, ret);
 }
 
+/* What KSM may merge from now on comes back, though it would not go there. */
+TEST_F(state, mergeable_over_there)
+{
+	struct dmirror_migrate m;
+
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	if (madvise(self->mem, self->len, MADV_MERGEABLE))
+		SKIP(return, "no KSM: CONFIG_KSM");
+	ASSERT_EQ(0, dm_migrate(self->fd, self->mem, self->len,
+				DMIRROR_TARGET_SYSTEM, &m));
+	EXPECT_EQ(self->len, m.moved);
+	EXPECT_EQ(self->len, dm_migrate_sum(&m));
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
 /* Rights to a part of it stay with that part. */
 TEST_F(state, protect_part)
 {
