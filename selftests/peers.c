@@ -178,6 +178,32 @@ TEST_F(peers, migrate_from_both)
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 }
 
+/* What took two attempts in one block does not count as moved in the next. */
+TEST_F(peers, migrate_from_both_by_blocks)
+{
+	const size_t half = DM_HUGE / 2, len = 2 * DM_HUGE;
+	struct dmirror_migrate m;
+	char *mem;
+
+	if (variant->backing.thp)
+		return;
+	mem = dm_alloc(&self->dm, len, SEED);
+	ASSERT_NE(NULL, mem);
+	/* The halves: the system's and another device's, its own and another's */
+	ASSERT_EQ(0, dm_to_device(self->fds[0], mem + half, half));
+	ASSERT_EQ(0, dm_to_device(self->fds[1], mem + 2 * half, half));
+	ASSERT_EQ(0, dm_to_device(self->fds[0], mem + 3 * half, half));
+	dm_settle();
+	ASSERT_EQ(0, dm_migrate(self->fds[1], mem, len, DMIRROR_TARGET_DEVICE,
+				&m));
+	EXPECT_EQ(3 * half, m.moved);
+	EXPECT_EQ(half, m.resident);
+	EXPECT_EQ(len, dm_migrate_sum(&m));
+	EXPECT_TRUE(dm_all(self->fds[1], mem, len, DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, dm_bad(mem, len, SEED));
+	munmap(mem, len);
+}
+
 /* The other device reads and writes it: remotely, or after it came back. */
 TEST_F(peers, access)
 {
