@@ -372,6 +372,7 @@ TEST_F(advice, dropped)
 	EXPECT_EQ(0, evicted(self));
 	EXPECT_EQ(0, dm_counter(self->device, "memory_used"));
 	EXPECT_EQ(self->len, dm_counter(self->device, "placeholders"));
+	EXPECT_EQ(self->device, dm_where(self->fd, self->mem).device);
 
 	/* Each page says so, to the CPU and to the device. */
 	EXPECT_EQ(self->len / self->page,

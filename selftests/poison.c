@@ -179,6 +179,21 @@ TEST_F(poison, cpu)
 	EXPECT_EQ(0, dm_stuck(self->fd, self->mem, self->len));
 }
 
+/* The device's node tells of it. Its neighbours are there. */
+TEST_F(poison, snapshot)
+{
+	struct dmirror_page p;
+
+	ASSERT_EQ(0, poison(self, self->hit));
+	p = dm_where(self->fd, self->hit);
+	EXPECT_EQ(DMIRROR_PLACE_POISONED, p.place);
+	EXPECT_EQ(self->device, p.device);
+	EXPECT_EQ(self->len / self->page - 1,
+		  dm_count(self->fd, self->mem, self->len,
+			   DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(0, bad_neighbours(self));
+}
+
 /* The device has an error that says so, at the address, and goes on elsewhere. */
 TEST_F(poison, device)
 {
