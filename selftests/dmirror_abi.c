@@ -194,7 +194,6 @@ TEST_F_TIMEOUT(abi, migrate_ksm, 120)
 {
 	size_t len = 4 * self->dm.page;
 	struct dmirror_migrate m;
-	unsigned int i;
 	char *mem;
 
 	mem = dm_map_flags(len, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,

@@ -102,22 +102,36 @@ static inline bool dm_linked(void)
 	return value == 'Y';
 }
 
+/* What became of the faults of a device's jobs */
+struct dm_faults {
+	unsigned long long reported;
+	unsigned long long stalls;
+	unsigned long waiting;
+};
+
+static inline int dm_faults(unsigned int device, struct dm_faults *faults)
+{
+	FILE *f = fopen(dm_debugfs_path(device, "engines"), "r");
+	char line[256];
+	int ret = -EIO;
+
+	if (!f)
+		return -errno;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "compute faults %llu stalls %llu waiting %lu",
+			   &faults->reported, &faults->stalls,
+			   &faults->waiting) == 3)
+			ret = 0;
+	fclose(f);
+	return ret;
+}
+
 /* How many faults wait in the device's buffer, or -1 */
 static inline long dm_faults_waiting(unsigned int device)
 {
-	FILE *f = fopen(dm_debugfs_path(device, "engines"), "r");
-	unsigned long waiting;
-	char line[256];
-	long found = -1;
+	struct dm_faults faults;
 
-	if (!f)
-		return -1;
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "compute faults %*u stalls %*u waiting %lu",
-			   &waiting) == 1)
-			found = waiting;
-	fclose(f);
-	return found;
+	return dm_faults(device, &faults) ? -1 : (long)faults.waiting;
 }
 
 /*
@@ -223,6 +237,22 @@ static inline const char *dm_fail_start(unsigned int nth)
 	    dm_fail_set("times", "1000000") || dm_fail_set("probability", "100"))
 		return "cannot make copies fail";
 	return NULL;
+}
+
+/*
+ * Signals that end no program, and no call but those that say so
+ */
+
+static inline void dm_signal_handler(int signal)
+{
+}
+
+/* What such a signal ends is not restarted. */
+static inline int dm_take_signal(int signal)
+{
+	struct sigaction action = { .sa_handler = dm_signal_handler };
+
+	return sigaction(signal, &action, NULL);
 }
 
 /*

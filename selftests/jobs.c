@@ -69,6 +69,20 @@ static void await_faults(unsigned int device, long count)
 		dm_msleep(1);
 }
 
+/* Until the engine has come upon a full buffer, or a while has passed */
+static void await_stall(unsigned int device, const struct dm_faults *before)
+{
+	struct dm_faults faults;
+	unsigned int tries;
+
+	for (tries = 0; tries < 10000; tries++) {
+		if (dm_faults(device, &faults) ||
+		    faults.stalls > before->stalls)
+			return;
+		dm_msleep(1);
+	}
+}
+
 FIXTURE_SETUP(jobs)
 {
 	const char *why = dm_setup(&self->dm, &variant->backing);
@@ -411,11 +425,13 @@ TEST_F(jobs, full_fault_buffer)
 {
 	int fds[] = { self->dm.fd, dm_open_number(self->dm.device) };
 	__u64 jobs[2][JOBS_MAX];
+	struct dm_faults before, faults;
 	struct dmirror_wait w;
 	unsigned int i, f;
 	char path[128];
 
 	ASSERT_LE(0, fds[1]);
+	ASSERT_EQ(0, dm_faults(self->dm.device, &before));
 	ASSERT_TRUE(set_hold(self->dir, true));
 	for (f = 0; f < 2; f++)
 		for (i = 0; i < JOBS_MAX; i++)
@@ -424,7 +440,11 @@ TEST_F(jobs, full_fault_buffer)
 					       64, 64, f * JOBS_MAX + i, -1,
 					       &jobs[f][i]));
 	await_faults(self->dm.device, JOBS_MAX);
-	EXPECT_EQ(JOBS_MAX, dm_faults_waiting(self->dm.device));
+	await_stall(self->dm.device, &before);
+	ASSERT_EQ(0, dm_faults(self->dm.device, &faults));
+	EXPECT_EQ(JOBS_MAX, faults.waiting);
+	EXPECT_EQ(before.reported + JOBS_MAX, faults.reported);
+	EXPECT_LT(before.stalls, faults.stalls);
 	snprintf(path, sizeof(path), "%s/hold_faults", self->dir);
 	EXPECT_EQ(1, dm_file_number(path));
 	EXPECT_EQ(-EAGAIN, dm_wait_job(fds[1], jobs[1][JOBS_MAX - 1],
@@ -918,6 +938,30 @@ TEST_F(jobs, window_ends_with_mapping)
 		EXPECT_EQ(0, dm_bad(mem, len, SEED));
 		munmap(mem, len);
 	}
+}
+
+/* A longer job has each window come when it gets there. */
+TEST_F(jobs, migrate_on_each_fault)
+{
+	const size_t len = 8 * (64 << 10);
+	struct dmirror_wait w;
+	__u64 job;
+	char *mem;
+
+	if (variant->backing.thp)
+		return;
+	mem = dm_alloc(&self->dm, len, SEED);
+	ASSERT_NE(NULL, mem);
+	dm_settle();
+	ASSERT_TRUE(dm_knob(DM_PARAM("device_fault_window"), "64"));
+	ASSERT_EQ(0, dm_submit(self->dm.fd, DMIRROR_JOB_FILL, mem, len, 5, -1,
+			       &job));
+	ASSERT_EQ(0, dm_wait_job(self->dm.fd, job, 0, &w));
+	EXPECT_EQ(0, w.error);
+	EXPECT_LE(8, w.faults);
+	EXPECT_TRUE(dm_all(self->dm.fd, mem, len, DMIRROR_PLACE_LOCAL));
+	EXPECT_TRUE(all_words(mem, len, 5));
+	munmap(mem, len);
 }
 
 /* A migration in the background says where it found nothing, and what it had done. */
