@@ -164,6 +164,7 @@ TEST_F(engines, rule11_failed_copy_is_no_migration)
 	struct dmirror_query q, before;
 	struct dmirror_migrate m;
 	struct dm_engines did;
+	struct dmirror_wait w;
 
 	if (why)
 		SKIP(return, "%s", why);
@@ -172,6 +173,10 @@ TEST_F(engines, rule11_failed_copy_is_no_migration)
 				   DMIRROR_TARGET_DEVICE, &m));
 	EXPECT_EQ(LEN, m.failed);
 	EXPECT_EQ(LEN, dm_migrate_sum(&m));
+	ASSERT_EQ(0, dm_migrate_job(self->fd, self->mem, LEN,
+				    DMIRROR_TARGET_DEVICE, &w));
+	EXPECT_EQ(EIO, w.error);
+	EXPECT_EQ(LEN, w.stayed);
 	EXPECT_TRUE(dm_all(self->fd, self->mem, LEN, DMIRROR_PLACE_SYSTEM));
 	did = engines_did(&self->before, self->device);
 	EXPECT_LT(0, did.errors);
@@ -333,6 +338,93 @@ static int there_and_back(struct dm_worker *w)
 
 	return dm_migrate_raw(t->fd, t->mem, t->len, DMIRROR_TARGET_DEVICE, &m) ?:
 	       dm_migrate_raw(t->fd, t->mem, t->len, DMIRROR_TARGET_SYSTEM, &m);
+}
+
+/* Not dm_call(), which tries again when there was a signal */
+static int call_once(int fd, unsigned long request, void *arg)
+{
+	return ioctl(fd, request, arg) ? -errno : 0;
+}
+
+static bool all_words(const char *mem, size_t len, __u64 value)
+{
+	size_t at;
+
+	for (at = 0; at < len; at += sizeof(value))
+		if (dm_peek(mem + at) != value)
+			return false;
+	return true;
+}
+
+/* There, filled, and back: all of it is what the device wrote to it. */
+static int there_filled_and_back(struct dm_worker *w)
+{
+	const struct traffic *t = w->arg;
+	struct dmirror_migrate m = {
+		.size = sizeof(m), .target = DMIRROR_TARGET_DEVICE,
+		.addr = (uintptr_t)t->mem, .length = t->len,
+	};
+	struct dmirror_fill f = {
+		.size = sizeof(f), .pattern = w->done + 1,
+		.addr = (uintptr_t)t->mem, .length = t->len,
+	};
+	int ret = call_once(t->fd, DMIRROR_IOC_MIGRATE, &m) ?:
+		  call_once(t->fd, DMIRROR_IOC_FILL, &f);
+
+	m.target = DMIRROR_TARGET_SYSTEM;
+	ret = ret ?: call_once(t->fd, DMIRROR_IOC_MIGRATE, &m);
+	if (!ret && (f.done != t->len || dm_migrate_sum(&m) != t->len ||
+		     !all_words(t->mem, t->len, f.pattern)))
+		ret = -EILSEQ;
+	return ret;
+}
+
+/* A signal to each of them every now and then, until all have ended */
+static void signal_until_done(struct dm_worker *workers, unsigned int nr)
+{
+	unsigned int i, busy;
+
+	do {
+		for (i = 0, busy = 0; i < nr; i++) {
+			if (__atomic_load_n(&workers[i].done,
+					    __ATOMIC_ACQUIRE) ==
+			    workers[i].limit || workers[i].error)
+				continue;
+			pthread_kill(workers[i].thread, SIGUSR1);
+			busy++;
+		}
+		dm_msleep(1);
+	} while (busy);
+}
+
+/*
+ * A signal that does not kill ends no call, and no wait for an engine: what is to be
+ * copied is copied when the call returns. More threads than engines have some wait.
+ */
+TEST_F_TIMEOUT(engines, signals_end_nothing, 120)
+{
+	struct dm_worker workers[3] = { 0 };
+	struct traffic traffic[3];
+	unsigned int i;
+
+	ASSERT_EQ(0, dm_take_signal(SIGUSR1));
+	for (i = 0; i < ARRAY_SIZE(workers); i++) {
+		traffic[i].fd = self->fd;
+		traffic[i].mem = dm_alloc(&self->dm, LEN, SEED + i);
+		traffic[i].len = LEN;
+		ASSERT_NE(NULL, traffic[i].mem);
+		workers[i].step = there_filled_and_back;
+		workers[i].arg = traffic + i;
+		workers[i].limit = dm_rounds(100);
+	}
+	for (i = 0; i < ARRAY_SIZE(workers); i++)
+		ASSERT_EQ(0, dm_worker_start(workers + i));
+	signal_until_done(workers, ARRAY_SIZE(workers));
+	for (i = 0; i < ARRAY_SIZE(workers); i++) {
+		pthread_join(workers[i].thread, NULL);
+		EXPECT_EQ(0, workers[i].error);
+		munmap(traffic[i].mem, LEN);
+	}
 }
 
 #define TRACING		"/sys/kernel/tracing"

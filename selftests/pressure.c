@@ -4,6 +4,8 @@
  * nothing is lost on the way. For devices of a few blocks, as pressure.sh has
  * the driver loaded.
  */
+#include <sys/time.h>
+
 #include "kselftest_harness.h"
 #include "dmirror_test.h"
 #include "dmirror_advice.h"
@@ -572,9 +574,10 @@ TEST_F_TIMEOUT(pressure, long_residency, 120)
 	munmap(mem, len);
 }
 
-/* The call waits as long, and then there is room. */
+/* The call waits as long, whatever signals come, and then there is room. */
 TEST_F_TIMEOUT(pressure, short_residency, 120)
 {
+	struct itimerval often = { { 0, 10000 }, { 0, 10000 } }, never = { };
 	const unsigned int ms = 80, rounds = 2 * self->blocks;
 	size_t len = self->size + DM_HUGE;
 	char *mem = dm_alloc(&self->dm, len, SEED);
@@ -583,6 +586,8 @@ TEST_F_TIMEOUT(pressure, short_residency, 120)
 
 	ASSERT_NE(NULL, mem);
 	ASSERT_EQ(0, dm_set_parameter("min_residency_ms", ms));
+	ASSERT_EQ(0, dm_take_signal(SIGALRM));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &often, NULL));
 	for (i = 0; i < rounds; i++) {
 		since[i % blocks] = dm_now();
 		ASSERT_EQ(0, dm_to_device(self->fd, mem + i % blocks * DM_HUGE,
@@ -593,6 +598,7 @@ TEST_F_TIMEOUT(pressure, short_residency, 120)
 			EXPECT_LE(since[(i + 1) % blocks] + (ms - 10) / 1000.0,
 				  dm_now());
 	}
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &never, NULL));
 	EXPECT_EQ(0, dm_bad(mem, len, SEED));
 	munmap(mem, len);
 }
