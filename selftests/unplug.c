@@ -364,6 +364,38 @@ TEST_F(unplug, jobs)
 	close(event);
 }
 
+/*
+ * So do jobs that have no fault to end at. There is too much to do for all of them to be
+ * done before the device goes.
+ */
+TEST_F_TIMEOUT(unplug, jobs_without_faults, 120)
+{
+	const size_t len = 64 * DM_HUGE;
+	unsigned int i, cancelled = 0;
+	struct dmirror_wait w;
+	__u64 jobs[JOBS];
+	char *mem;
+
+	if (variant->backing.thp)
+		return;
+	mem = dm_map_flags(len, MADV_HUGEPAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS);
+	ASSERT_NE(NULL, mem);
+	ASSERT_EQ(0, dm_fill_device(self->fd, mem, len, 1));
+	for (i = 0; i < JOBS; i++)
+		ASSERT_EQ(0, dm_submit(self->fd, DMIRROR_JOB_FILL, mem, len, 2,
+				       -1, &jobs[i]));
+	ASSERT_EQ(0, dm_unplug(self->dm.device));
+	for (i = 0; i < JOBS; i++) {
+		ASSERT_EQ(0, dm_wait_job(self->fd, jobs[i], DMIRROR_WAIT_POLL,
+					 &w));
+		EXPECT_EQ(w.done < len ? ECANCELED : 0, w.error);
+		cancelled += w.done < len;
+	}
+	EXPECT_LT(0, cancelled);
+	munmap(mem, len);
+}
+
 /* Jobs of three kinds on the two halves of the memory: how many were taken */
 static unsigned int submit_all(int fd, char *mem, size_t half, __u64 *jobs)
 {
@@ -801,6 +833,32 @@ TEST_F(unplug, two_devices)
 		EXPECT_EQ(0, p[i].ret);
 		EXPECT_EQ(1, plugged(p[i].device));
 	}
+	close(fd);
+}
+
+/* Where the memory of one device was another's is now, and is taken for that one's. */
+TEST_F(unplug, in_place_of_another)
+{
+	unsigned int first = self->dm.device;
+	int fd, second;
+
+	if (variant->backing.memory_type != DMIRROR_MEMORY_PRIVATE)
+		return;
+	second = dm_find(DMIRROR_MEMORY_PRIVATE, 1, &fd);
+	ASSERT_LE(0, second);
+	close(fd);
+	/* Alone, each of them has the highest addresses that are free. */
+	ASSERT_EQ(0, dm_unplug(second));
+	ASSERT_EQ(0, dm_unplug(first));
+	ASSERT_EQ(0, dm_plug(first));
+	ASSERT_EQ(0, dm_unplug(first));
+	ASSERT_EQ(0, dm_plug(second));
+	fd = dm_open_number(second);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, dm_to_device(fd, self->mem, self->len));
+	EXPECT_TRUE(dm_all(fd, self->mem, self->len, DMIRROR_PLACE_LOCAL));
+	EXPECT_EQ(second, dm_where(fd, self->mem).device);
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 	close(fd);
 }
 
