@@ -218,19 +218,23 @@ static char *open_and_map(const char *node, size_t len, int *fd)
 	return mem;
 }
 
-/* From one huge page to another, where both are to come to the device by turns */
+/*
+ * From one huge page to another, where both are to come to the device by turns; and
+ * from the next one, when the job has come so far
+ */
 static int copy_between(const char *node)
 {
+	const size_t len = 2 * DM_HUGE;
 	int fd, ret;
-	char *mem = open_and_map(node, 2 * DM_HUGE, &fd);
+	char *mem = open_and_map(node, 2 * len, &fd);
 
 	if (!mem)
 		return 1;
-	dm_fill(mem, DM_HUGE, SEED);
-	ret = dm_copy(fd, mem + DM_HUGE, mem, DM_HUGE);
+	dm_fill(mem, len, SEED);
+	ret = dm_copy(fd, mem + len, mem, len);
 	if (ret)
 		return fail("copy", ret);
-	if (dm_bad(mem, DM_HUGE, SEED) || dm_bad(mem + DM_HUGE, DM_HUGE, SEED))
+	if (dm_bad(mem, len, SEED) || dm_bad(mem + len, len, SEED))
 		return fail("wrong contents", 0);
 	return 0;
 }
@@ -252,7 +256,10 @@ static int print_window(const char *node)
 	return dm_bad(mem, 3 * DM_HUGE, SEED) != 0;
 }
 
-/* Nothing can be dropped, and the rest is as ever, a memory error too. */
+/*
+ * Nothing can be dropped, and the rest is as ever, a memory error too. But of coherent
+ * memory the CPU goes on to use the page: there is nothing to map instead.
+ */
 static int without_placeholders(const char *node)
 {
 	size_t page = dm_page_size(), len = 16 * page;
@@ -277,6 +284,11 @@ static int without_placeholders(const char *node)
 		return fail("needed", ret);
 	ret = dm_trap_init() ?:
 	      dm_file_write(dm_debugfs_path(q.device, "poison"), "0");
+	if (q.memory_type == DMIRROR_MEMORY_COHERENT) {
+		if (!ret || errno != EBUSY)
+			return fail("poison, wanted EBUSY", ret);
+		return dm_bad(mem, len, SEED) != 0;
+	}
 	if (ret)
 		return fail("poison", ret);
 	if (dm_count_code(mem, len, BUS_MCEERR_AR) != 1)
