@@ -10,6 +10,9 @@
 #include "dmirror_test.h"
 #include "dmirror_load.h"
 
+#define TRACING		"/sys/kernel/tracing"
+#define EVENT		TRACING "/events/dmirror/dmirror_copy/enable"
+#define COPY_EVENT	"dmirror_copy: dev=%u engine=%u seqno=%llu segments=%u bytes=%llu depth=%u ns=%llu error=%d"
 #define SEED		0xe791
 #define LEN		DM_HUGE
 #define TRIES_MAX	100
@@ -73,6 +76,8 @@ FIXTURE_SETUP(engines)
 FIXTURE_TEARDOWN(engines)
 {
 	dm_fail_stop();
+	dm_file_write(EVENT, "0");
+	dm_file_write(TRACING "/trace_clock", "local");
 	free(self->buf);
 	munmap(self->mem, LEN);
 	close(self->fd);
@@ -427,11 +432,7 @@ TEST_F_TIMEOUT(engines, signals_end_nothing, 120)
 	}
 }
 
-#define TRACING		"/sys/kernel/tracing"
 #define ENGINES_MAX	8
-
-#define EVENT		TRACING "/events/dmirror/dmirror_copy/enable"
-#define COPY_EVENT	"dmirror_copy: dev=%u engine=%u seqno=%llu segments=%u bytes=%llu depth=%u ns=%llu error=%d"
 
 /* What the trace says that the engines of a device did */
 struct copies {
@@ -539,20 +540,26 @@ TEST_F_TIMEOUT(engines, completion_in_order, 60)
 TEST_F(engines, one_segment_for_one_piece)
 {
 	const char *why = trace_start();
+	bool one = variant->backing.thp &&
+		   !dm_counter(self->device, "withheld");
+	struct dmirror_migrate m;
 	struct dm_engines did;
 	struct copies copies;
 
 	if (why)
 		SKIP(return, "%s", why);
+	dm_settle();
 	engines_did(&self->before, self->device);
-	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, LEN));
+	ASSERT_EQ(0, dm_migrate_raw(self->fd, self->mem, LEN,
+				    DMIRROR_TARGET_DEVICE, &m));
 	did = engines_did(&self->before, self->device);
 	trace_stop(self->device, &copies);
-	EXPECT_EQ(LEN, copies.did.bytes);
-	EXPECT_EQ(did.count, copies.did.jobs);
-	EXPECT_LE(copies.did.jobs, copies.segments);
-	EXPECT_GE(variant->backing.thp ? did.count : LEN / self->page,
-		  copies.segments);
+	EXPECT_EQ(m.moved, copies.did.bytes);
+	if (m.moved == LEN) {
+		EXPECT_EQ(did.count, copies.did.jobs);
+		EXPECT_LE(copies.did.jobs, copies.segments);
+		EXPECT_GE(one ? did.count : LEN / self->page, copies.segments);
+	}
 }
 
 static bool trace_has(const char *what)

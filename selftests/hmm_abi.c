@@ -769,7 +769,7 @@ static char *map_views(void)
 }
 
 /* A buffer may have to be faulted in as often as it is long, if that gets on. */
-TEST_F(hmm, buffer_in_many_pieces)
+TEST_F_TIMEOUT(hmm, buffer_in_many_pieces, 120)
 {
 	const size_t len = VIEWS * DM_HUGE;
 	struct hmm_cmd cmd;

@@ -276,48 +276,6 @@ TEST_F_TIMEOUT(state, meets_limit, 120)
 	EXPECT_EQ(0, cgroup_remove("dmirror"));
 }
 
-/*
- * Where the kernel finds no program to end, what goes over the limit does not move: it
- * stays a hole, is reported, and can move when there is room.
- */
-static void is_refused(const struct dm *dm)
-{
-	int fd = dm_open_number(dm->device);
-	const size_t hole = 64 * dm->page;
-	__u64 used = dm_memory_used(fd);
-	struct dmirror_migrate m;
-	char *mem, text[32];
-
-	cgroup_enter("dmirror");
-	DM_CHECK(!dm_file_write("/proc/self/oom_score_adj", "-1000"));
-	mem = dm_map_flags(hole, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS);
-	DM_CHECK(fd >= 0 && mem);
-	dm_settle();
-	snprintf(text, sizeof(text), "%lld",
-		 cgroup_value("dmirror", "memory.current") + (64LL << 10));
-	DM_CHECK(!dm_file_write(cgroup_file("dmirror", "memory.max"), text));
-	DM_CHECK(!dm_migrate_raw(fd, mem, hole, DMIRROR_TARGET_DEVICE, &m));
-	DM_CHECK(m.busy && m.moved + m.busy == hole);
-	DM_CHECK(dm_memory_used(fd) == used + m.moved);
-
-	DM_CHECK(!dm_file_write(cgroup_file("dmirror", "memory.max"), "max"));
-	DM_CHECK(!dm_to_device(fd, mem, hole));
-	DM_CHECK(dm_memory_used(fd) == used + hole);
-	_exit(!dm_zero(mem, hole));
-}
-
-TEST_F_TIMEOUT(state, refused_by_limit, 120)
-{
-	const char *why = cgroup_make("dmirror");
-
-	if (variant->backing.thp)
-		return;
-	if (why)
-		SKIP(return, "%s", why);
-	EXPECT_EQ(0, in_cgroup("dmirror", &self->dm, is_refused));
-}
-
 /* The program moves on, its memory stays where it was charged, which is removed. */
 TEST_F_TIMEOUT(state, cgroup_removed, 120)
 {
