@@ -124,6 +124,7 @@ VISIBLE_IF_KUNIT long dmirror_pages_take(struct dmirror_devmem *devmem,
 
 	index = first_free(block);
 	*nr = order ? 1U << order : free_run(block, index, *nr);
+	block->unready = order;
 	bitmap_set(block->map, index, *nr);
 	block->since = jiffies;
 	if (!list_is_last(&block->lru, &devmem->lru))
@@ -171,6 +172,7 @@ VISIBLE_IF_KUNIT void dmirror_pages_return(struct dmirror_devmem *devmem,
 	WARN_ON_ONCE(find_next_zero_bit(block->map, index + nr, index) <
 		     index + nr);
 	mark_purgeable(devmem, block, index, nr, false);
+	block->unready = false;
 	if (order)
 		bitmap_clear(block->map, index, nr);
 	else
@@ -544,6 +546,24 @@ static long take_block(struct dmirror_device *dev)
 	return page;
 }
 
+/* Make a folio of pages that were taken, locked and with one reference. */
+static struct folio *make_folio(struct dmirror_devmem *devmem,
+				unsigned long page, unsigned int order)
+{
+	struct folio *folio;
+	unsigned long flags;
+
+	folio = (struct folio *)pfn_to_page(devmem->first_pfn + page);
+	zone_device_folio_init(folio, &devmem->pagemap, order);
+	if (!order)
+		return folio;
+
+	spin_lock_irqsave(&devmem->lock, flags);
+	devmem->blocks[page / DMIRROR_BLOCK_PAGES].unready = false;
+	spin_unlock_irqrestore(&devmem->lock, flags);
+	return folio;
+}
+
 /**
  * dmirror_devmem_alloc() - allocate device memory as the target of a migration
  * @dev: the device
@@ -561,18 +581,13 @@ struct folio *dmirror_devmem_alloc(struct dmirror_device *dev,
 				   unsigned int order, struct dmirror_run *run,
 				   unsigned int want)
 {
-	struct dmirror_devmem *devmem = &dev->devmem;
-	struct folio *folio;
-	long page;
+	long page = order ? take_block(dev) : run_next(dev, run, want);
 
-	page = order ? take_block(dev) : run_next(dev, run, want);
 	if (page < 0) {
 		atomic64_inc(&dev->counters.full);
 		return NULL;
 	}
-	folio = (struct folio *)pfn_to_page(devmem->first_pfn + page);
-	zone_device_folio_init(folio, &devmem->pagemap, order);
-	return folio;
+	return make_folio(&dev->devmem, page, order);
 }
 
 /**
@@ -610,8 +625,7 @@ struct folio *dmirror_placeholder_alloc(struct dmirror_device *dev,
 	page = dmirror_pages_take(devmem, order, &nr);
 	if (page < 0)
 		return NULL;
-	folio = (struct folio *)pfn_to_page(devmem->first_pfn + page);
-	zone_device_folio_init(folio, &devmem->pagemap, order);
+	folio = make_folio(devmem, page, order);
 	dmirror_page_set_purgeable(folio_page(folio, 0), 1UL << order, true);
 	return folio;
 }
@@ -645,7 +659,8 @@ bool dmirror_placeholders_left(struct dmirror_device *dev, unsigned int order)
  * @pfns: room for DMIRROR_BLOCK_PAGES entries
  *
  * Context: any. The answer may be old when it arrives: try each page's
- * reference and lock, as migrate_device_pfns() does.
+ * reference and lock, as migrate_device_pfns() does. That looks at the folio of a page
+ * before it has it, so what is about to become a large one is left out.
  * Return: how many pfns were written.
  */
 unsigned long dmirror_devmem_used_pfns(struct dmirror_devmem *devmem,
@@ -657,9 +672,12 @@ unsigned long dmirror_devmem_used_pfns(struct dmirror_devmem *devmem,
 	unsigned long index, flags, nr = 0;
 
 	spin_lock_irqsave(&devmem->lock, flags);
+	if (b->unready)
+		goto unlock;
 	for_each_set_bit(index, map, DMIRROR_BLOCK_PAGES)
 		pfns[nr++] = devmem->first_pfn +
 			     block * DMIRROR_BLOCK_PAGES + index;
+unlock:
 	spin_unlock_irqrestore(&devmem->lock, flags);
 	return nr;
 }

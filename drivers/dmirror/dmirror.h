@@ -114,6 +114,8 @@ struct dmirror_counters {
  * @since: when a page of it was last allocated, in jiffies
  * @used: pages allocated
  * @evicting: the block is being evicted or held, and nothing of it is given out
+ * @unready: it is being made into a large folio, and its pages change from what they
+ *	were: nobody is to look at them
  * @map: which
  * @purgeable: of these, which the program does not need; of placeholders, which
  *	it has not said to need again
@@ -127,6 +129,7 @@ struct dmirror_block {
 	unsigned long since;
 	unsigned int used;
 	bool evicting;
+	bool unready;
 	unsigned long map[BITS_TO_LONGS(DMIRROR_BLOCK_PAGES)];
 	unsigned long purgeable[BITS_TO_LONGS(DMIRROR_BLOCK_PAGES)];
 	unsigned long poisoned[BITS_TO_LONGS(DMIRROR_BLOCK_PAGES)];
