@@ -20,7 +20,11 @@
 #define JOBS		32
 #define LOADS		2	/* processes, with as many threads each */
 #define LOAD_STEPS	2	/* that each thread does before the device goes */
+#ifdef DM_SLOW_MACHINE
+#define LOAD_ROUNDS	6
+#else
 #define LOAD_ROUNDS	25	/* 100 with two kinds of pages of two devices */
+#endif
 #define RACE_ROUNDS	dm_rounds(20)
 #define BUSY_ROUNDS	2
 
