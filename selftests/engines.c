@@ -420,7 +420,7 @@ TEST_F_TIMEOUT(engines, signals_end_nothing, 120)
 		ASSERT_NE(NULL, traffic[i].mem);
 		workers[i].step = there_filled_and_back;
 		workers[i].arg = traffic + i;
-		workers[i].limit = dm_rounds(100);
+		workers[i].limit = dm_rounds(48);
 	}
 	for (i = 0; i < ARRAY_SIZE(workers); i++)
 		ASSERT_EQ(0, dm_worker_start(workers + i));
