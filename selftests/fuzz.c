@@ -35,14 +35,16 @@ TEST_F(replay, seeds)
 			 fuzz_seeds[i].nr * sizeof(struct fuzz_op));
 }
 
-TEST_F(replay, corpus)
+TEST_F_TIMEOUT(replay, corpus, 120)
 {
 	__u8 bytes[FUZZ_OPS * sizeof(struct fuzz_op)];
-	size_t i;
+	size_t i, nr;
 
-	for (i = 0; i < ARRAY_SIZE(fuzz_corpus); i++)
-		fuzz_run(fuzz_corpus[i], bytes,
-			 fuzz_bytes(fuzz_corpus[i], bytes));
+	for (i = 0; i < ARRAY_SIZE(fuzz_corpus); i++) {
+		nr = fuzz_bytes(fuzz_corpus[i], bytes);
+		ASSERT_LE(sizeof(struct fuzz_op), nr);
+		fuzz_run(fuzz_corpus[i], bytes, nr);
+	}
 }
 
 TEST_HARNESS_MAIN
