@@ -70,7 +70,8 @@ build_tests() {
 # build_test_programs TARGET FACTOR
 build_test_programs() {
 	quietly "$G_DIR/tests.log" make -s -j"$(nproc)" -C "$TOP/selftests" KSRC="$K_SRC" \
-		OUTPUT="$G_DIR/tests" HMM_TIMEOUT_FACTOR="$2" ROUNDS="${ROUNDS:-${DMIRROR_SLOW:+few}}" "$1"
+		OUTPUT="$G_DIR/tests" HMM_TIMEOUT_FACTOR="$2" \
+		ROUNDS="${ROUNDS:-${DMIRROR_SLOW:+few}}" "$1"
 }
 
 test_programs() {
