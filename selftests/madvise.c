@@ -440,7 +440,23 @@ static void refused(struct __test_metadata *_metadata, int fd, char *mem,
 	free(copy);
 }
 
-/* Memory out of the pool of huge pages */
+/* Memory out of the pool of huge pages: it stays, and the device can read it. NULL: none */
+static char *from_the_pool(struct __test_metadata *_metadata,
+			   const struct _test_data_state *self, int flags)
+{
+	char *mem = mmap(NULL, DM_HUGE, PROT_READ | PROT_WRITE,
+			 flags | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+
+	if (mem == MAP_FAILED)
+		return NULL;
+	dm_fill(mem, DM_HUGE, SEED);
+	refused(_metadata, self->fd, mem, DM_HUGE);
+	EXPECT_EQ(0, dm_read(self->fd, mem + DM_HUGE - self->page, self->buf,
+			     self->page));
+	EXPECT_EQ(0, dm_bad_from(self->buf, self->page, SEED, 511));
+	return mem;
+}
+
 TEST_F(state, hugetlb)
 {
 	__u64 *turn;
@@ -449,15 +465,9 @@ TEST_F(state, hugetlb)
 
 	if (variant->backing.thp)
 		return;
-	mem = mmap(NULL, DM_HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
-		   MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-	if (mem == MAP_FAILED)
+	mem = from_the_pool(_metadata, self, MAP_PRIVATE);
+	if (!mem)
 		SKIP(return, "no huge pages in the pool: /proc/sys/vm/nr_hugepages");
-	dm_fill(mem, DM_HUGE, SEED);
-	refused(_metadata, self->fd, mem, DM_HUGE);
-	ASSERT_EQ(0, dm_read(self->fd, mem + DM_HUGE - self->page, self->buf,
-			     self->page));
-	EXPECT_EQ(0, dm_bad_from(self->buf, self->page, SEED, 511));
 
 	/* A child shares it until somebody writes. */
 	turn = dm_shared();
@@ -492,15 +502,9 @@ TEST_F(state, hugetlb_shared)
 
 	if (variant->backing.thp)
 		return;
-	mem = mmap(NULL, DM_HUGE, PROT_READ | PROT_WRITE, MAP_SHARED |
-		   MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-	if (mem == MAP_FAILED)
+	mem = from_the_pool(_metadata, self, MAP_SHARED);
+	if (!mem)
 		SKIP(return, "no huge pages in the pool: /proc/sys/vm/nr_hugepages");
-	dm_fill(mem, DM_HUGE, SEED);
-	refused(_metadata, self->fd, mem, DM_HUGE);
-	ASSERT_EQ(0, dm_read(self->fd, mem + DM_HUGE - self->page, self->buf,
-			     self->page));
-	EXPECT_EQ(0, dm_bad_from(self->buf, self->page, SEED, 511));
 	pid = fork();
 	if (!pid) {
 		fd = dm_open_number(self->dm.device);
