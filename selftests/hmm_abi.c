@@ -199,6 +199,43 @@ TEST_F(hmm, migrate_hole)
 	munmap(hole, self->len);
 }
 
+/*
+ * Compaction has pages for a moment, and memory that moved is read back by the same call:
+ * such a page is tried again.
+ */
+TEST_F_TIMEOUT(hmm, memory_is_compacted, 180)
+{
+	size_t len = 4 * DM_HUGE, npages = len / self->page;
+	char *mem = dm_alloc(&self->dm, len, SEED), *buf = malloc(len);
+	unsigned int i, rounds = dm_rounds(96);
+	struct hmm_cmd cmd;
+	int ret = 0;
+	pid_t pid;
+
+	ASSERT_NE(NULL, mem);
+	ASSERT_NE(NULL, buf);
+	pid = fork();
+	if (!pid) {
+		while (!dm_file_write("/proc/sys/vm/compact_memory", "1"))
+			;
+		_exit(1);
+	}
+	for (i = 0; i < rounds && !ret; i++) {
+		ret = hmm_call(self->fd, HMM_TO_DEV, mem, buf, npages, &cmd);
+		if (!ret)
+			ret = hmm_call(self->fd, HMM_TO_SYS, mem, NULL, npages,
+				       &cmd);
+	}
+	EXPECT_EQ(0, ret);
+	EXPECT_EQ(rounds, i);
+	kill(pid, SIGKILL);
+	EXPECT_EQ(-SIGKILL, dm_wait(pid));
+	EXPECT_EQ(0, dm_bad(buf, len, SEED));
+	EXPECT_EQ(0, dm_bad(mem, len, SEED));
+	free(buf);
+	munmap(mem, len);
+}
+
 /* Every value of a snapshot byte that needs no second device. */
 TEST_F(hmm, snapshot)
 {

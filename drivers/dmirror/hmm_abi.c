@@ -32,6 +32,9 @@
 /* Memory that the CPU cannot store to, though it can be faulted in, is no buffer. */
 #define USER_FAULTS_MAX	1000
 
+/* How often what is busy is tried: compaction, say, has a page for a moment. */
+#define BUSY_TRIES	10
+
 #define MMAP_PAGES_MAX	(SZ_16M >> PAGE_SHIFT)
 
 struct hmm_cmd {
@@ -207,6 +210,25 @@ static int map_local(struct dmirror_svm *svm, u64 start, u64 end)
 	return 0;
 }
 
+/* This ABI has no word for what is busy, and its callers count on all of it. */
+static int migrate_busy(struct dmirror_svm *svm, enum dmirror_target target,
+			const struct hmm_cmd *cmd, u64 end,
+			struct dmirror_migrate_stats *stats)
+{
+	unsigned int tries = 0;
+	int ret;
+
+	for (;;) {
+		stats->busy = 0;
+		ret = dmirror_migrate_range(svm, target, cmd->addr, end, stats);
+		if (ret || !stats->busy || ++tries == BUSY_TRIES)
+			return ret;
+		schedule_timeout_killable(1);
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	}
+}
+
 /*
  * In that driver a block is a huge page in coherent memory too, and where there
  * is none to move it to, pages are tried. Here it is in pages already, and they
@@ -225,11 +247,11 @@ static int hmm_migrate(struct dmirror_svm *svm, enum dmirror_target target,
 {
 	int ret;
 
-	ret = dmirror_migrate_range(svm, target, cmd->addr, end, stats);
+	ret = migrate_busy(svm, target, cmd, end, stats);
 	if (!stats->no_memory || !try_again(svm, cmd, end))
 		return ret;
 	stats->no_memory = 0;
-	return dmirror_migrate_range(svm, target, cmd->addr, end, stats);
+	return migrate_busy(svm, target, cmd, end, stats);
 }
 
 static int hmm_migrate_to_dev(struct dmirror_svm *svm, struct hmm_cmd *cmd,
