@@ -268,8 +268,6 @@ TEST_F(advice, dropped_among_others)
 	struct dmirror_advise a;
 	__u64 value;
 
-	if (variant->backing.thp)
-		return;
 	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
 	ASSERT_EQ(0, dm_dontneed(self->fd, at, self->page));
 	ASSERT_EQ(0, dm_evict(self->device, self->page));
@@ -295,14 +293,12 @@ TEST_F(advice, dropped_among_others)
  */
 TEST_F_TIMEOUT(advice, no_page_for_what_was_dropped, 120)
 {
-	size_t live = 8 * self->page;
+	const size_t live = 8 * self->page, len = DM_PAGES * self->page;
 	struct dmirror_migrate m;
 	unsigned int i;
 	long before = 0;
 
-	if (variant->backing.thp)
-		return;
-	ASSERT_EQ(0, drop(self, self->mem + live, self->len - live));
+	ASSERT_EQ(0, drop(self, self->mem + live, len - live));
 	for (i = 0; i < BULK_ROUNDS + WARM_ROUNDS; i++) {
 		/* By then CPUs have set aside what they do, and KASAN has. */
 		if (i == WARM_ROUNDS) {
@@ -310,7 +306,7 @@ TEST_F_TIMEOUT(advice, no_page_for_what_was_dropped, 120)
 			before = dm_file_value("/proc/meminfo", "MemFree");
 		}
 		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, live));
-		ASSERT_EQ(0, dm_migrate(self->fd, self->mem, self->len,
+		ASSERT_EQ(0, dm_migrate(self->fd, self->mem, len,
 					DMIRROR_TARGET_SYSTEM, &m));
 	}
 	dm_settle();

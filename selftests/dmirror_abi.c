@@ -426,8 +426,6 @@ TEST_F(abi, holes_among_local_memory)
 	size_t page = self->dm.page, n = self->dm.len / page, i;
 	char *buf;
 
-	if (variant->backing.thp)
-		return;
 	buf = malloc(self->dm.len);
 	ASSERT_NE(NULL, buf);
 	ASSERT_EQ(0, dm_to_device(self->dm.fd, self->mem, self->dm.len));

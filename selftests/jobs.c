@@ -948,8 +948,6 @@ TEST_F(jobs, migrate_on_each_fault)
 	__u64 job;
 	char *mem;
 
-	if (variant->backing.thp)
-		return;
 	mem = dm_alloc(&self->dm, len, SEED);
 	ASSERT_NE(NULL, mem);
 	dm_settle();

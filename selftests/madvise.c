@@ -391,8 +391,6 @@ TEST_F_TIMEOUT(state, unmap_first_page, 120)
 	unsigned int first, i;
 	char *mem;
 
-	if (!variant->backing.thp)
-		return;
 	first = share_of_kernel(step);
 	TH_LOG("pages %u, %u and so on", first, first + step);
 	for (; first < pages; first += step) {
@@ -463,8 +461,6 @@ TEST_F(state, hugetlb)
 	char *mem;
 	pid_t pid;
 
-	if (variant->backing.thp)
-		return;
 	mem = from_the_pool(_metadata, self, MAP_PRIVATE);
 	if (!mem)
 		SKIP(return, "no huge pages in the pool: /proc/sys/vm/nr_hugepages");
@@ -500,8 +496,6 @@ TEST_F(state, hugetlb_shared)
 	pid_t pid;
 	int fd;
 
-	if (variant->backing.thp)
-		return;
 	mem = from_the_pool(_metadata, self, MAP_SHARED);
 	if (!mem)
 		SKIP(return, "no huge pages in the pool: /proc/sys/vm/nr_hugepages");
@@ -528,8 +522,6 @@ TEST_F(state, secret)
 	char *mem;
 	int fd;
 
-	if (variant->backing.thp)
-		return;
 	fd = syscall(__NR_memfd_secret, 0);
 	if (fd < 0)
 		SKIP(return, "no memfd_secret(): CONFIG_SECRETMEM");
@@ -555,8 +547,6 @@ TEST_F(state, special_mappings)
 	char *vdso = (char *)getauxval(AT_SYSINFO_EHDR), *mem;
 	int hmm = hmm_open(self->dm.device);
 
-	if (variant->backing.thp)
-		return;
 	if (vdso)
 		refused(_metadata, self->fd, vdso, self->page);
 	if (hmm < 0)
@@ -601,8 +591,6 @@ TEST_F(state, device_mappings)
 	size_t len;
 	char *mem;
 
-	if (variant->backing.thp)
-		return;
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
 		len = find_mapping(names[i], &mem);
 		if (!len)

@@ -341,8 +341,6 @@ TEST_F_TIMEOUT(state, tables_are_charged, 120)
 {
 	const char *why = cgroup_make("dmirror");
 
-	if (variant->backing.thp)
-		return;
 	if (why)
 		SKIP(return, "%s", why);
 	EXPECT_EQ(0, in_cgroup("dmirror", &self->dm, uses_tables));
@@ -416,8 +414,6 @@ TEST_F_TIMEOUT(state, tables_are_let_go, 120)
 {
 	const char *why = cgroup_make("dmirror");
 
-	if (variant->backing.thp)
-		return;
 	if (why)
 		SKIP(return, "%s", why);
 	EXPECT_EQ(0, in_cgroup("dmirror", &self->dm, closes_files));
@@ -506,8 +502,6 @@ TEST_F_TIMEOUT(state, exclusive_let_go, 120)
 {
 	const char *why = cgroup_make("dmirror");
 
-	if (variant->backing.thp)
-		return;
 	if (why)
 		SKIP(return, "%s", why);
 	EXPECT_EQ(0, in_cgroup("dmirror", &self->dm, unmaps_exclusive));
@@ -579,8 +573,6 @@ TEST_F_TIMEOUT(state, node_lets_go, 120)
 {
 	const char *why = cgroup_make("dmirror");
 
-	if (variant->backing.thp)
-		return;
 	if (why)
 		SKIP(return, "%s", why);
 	EXPECT_EQ(0, in_cgroup("dmirror", &self->dm, maps_the_node));

@@ -421,8 +421,6 @@ TEST_F(notifier, unmapped_over_a_border)
 	char *a = populate(&self->dm, 2 * DM_HUGE), *b = a + DM_HUGE;
 	__u64 value;
 
-	if (variant->backing.thp)
-		return;
 	ASSERT_NE(NULL, a);
 	/* Mappings of their own: to split one, mm invalidates whole blocks. */
 	madvise(b - self->page, 2 * self->page, MADV_DONTFORK);

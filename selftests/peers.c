@@ -185,8 +185,6 @@ TEST_F(peers, migrate_from_both_by_blocks)
 	struct dmirror_migrate m;
 	char *mem;
 
-	if (variant->backing.thp)
-		return;
 	mem = dm_alloc(&self->dm, len, SEED);
 	ASSERT_NE(NULL, mem);
 	/* The halves: the system's and another device's, its own and another's */

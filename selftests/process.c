@@ -226,8 +226,6 @@ TEST_F(process, fork_and_device_writes_to_more)
 	__u64 *turn = dm_shared();
 	pid_t pid;
 
-	if (variant->backing.thp)
-		return;
 	ASSERT_NE(NULL, turn);
 	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
 	pid = fork();
@@ -278,8 +276,6 @@ TEST_F_TIMEOUT(process, fork_and_exclusive, 120)
 	unsigned int rounds = dm_rounds(FORKS), failed = 0, i;
 	pid_t pid;
 
-	if (variant->backing.thp)
-		return;
 	for (i = 0; i < 2; i++)
 		ASSERT_EQ(0, dm_worker_start(&workers[i]));
 	for (i = 0; i < rounds; i++) {

@@ -380,8 +380,6 @@ TEST_F_TIMEOUT(unplug, jobs_without_faults, 120)
 	__u64 jobs[JOBS];
 	char *mem;
 
-	if (variant->backing.thp)
-		return;
 	mem = dm_map_flags(len, MADV_HUGEPAGE, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS);
 	ASSERT_NE(NULL, mem);
@@ -846,12 +844,10 @@ TEST_F(unplug, in_place_of_another)
 	unsigned int first = self->dm.device;
 	int fd, second;
 
-	if (variant->backing.memory_type != DMIRROR_MEMORY_PRIVATE)
-		return;
-	second = dm_find(DMIRROR_MEMORY_PRIVATE, 1, &fd);
+	second = dm_find(variant->backing.memory_type, 1, &fd);
 	ASSERT_LE(0, second);
 	close(fd);
-	/* Alone, each of them has the highest addresses that are free. */
+	/* Alone, each of two with private memory has the highest addresses that are free. */
 	ASSERT_EQ(0, dm_unplug(second));
 	ASSERT_EQ(0, dm_unplug(first));
 	ASSERT_EQ(0, dm_plug(first));
