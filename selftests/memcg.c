@@ -62,17 +62,23 @@ static const char *another(unsigned int number)
 	return name;
 }
 
+static void go_to_cpu(long cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
 /* Charges a cgroup on each CPU. */
 static void charge_everywhere(const char *cgroup)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN), cpu;
-	cpu_set_t set;
 
 	cgroup_enter(cgroup);
 	for (cpu = 0; cpu < cpus; cpu++) {
-		CPU_ZERO(&set);
-		CPU_SET(cpu, &set);
-		sched_setaffinity(0, sizeof(set), &set);
+		go_to_cpu(cpu);
 		DM_CHECK(mmap(NULL, dm_page_size(), PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1,
 			      0) != MAP_FAILED);
@@ -274,6 +280,101 @@ TEST_F_TIMEOUT(state, meets_limit, 120)
 	EXPECT_EQ(-SIGKILL, dm_wait(pid));
 	EXPECT_EQ(used, dm_memory_used(self->fd));
 	EXPECT_EQ(0, cgroup_remove("dmirror"));
+}
+
+#define REFUSED_PAGES	16
+
+/* Open before there is no room for what opening a file takes */
+struct limit {
+	int max;
+	int current;
+};
+
+/*
+ * From now on so many pages can be charged, to the byte: a limit that is exceeded has
+ * CPUs give back what they have set aside, and then there is nobody to kill.
+ */
+static void leave_room(const struct limit *limit, unsigned int pages)
+{
+	long long bytes = pages * (long long)dm_page_size();
+	char text[32] = "";
+
+	DM_CHECK(write(limit->max, "0", 1) == 1);
+	DM_CHECK(pread(limit->current, text, sizeof(text) - 1, 0) > 0);
+	snprintf(text, sizeof(text), "%lld", atoll(text) + bytes);
+	DM_CHECK(write(limit->max, text, strlen(text)) > 0);
+}
+
+/* A round: untouched memory migrates while there is room for so many pages. */
+static void refuse(const struct dm *dm, int fd, const struct limit *limit,
+		   unsigned int room)
+{
+	const size_t len = DM_HUGE, want = REFUSED_PAGES * dm->page;
+	char *mem = dm_alloc(dm, len, SEED), *hole;
+	struct dmirror_migrate m;
+	bool bad = false;
+	__u64 used;
+	int ret;
+
+	hole = dm_map_flags(want, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS);
+	DM_CHECK(mem && hole && !dm_to_device(fd, mem, len));
+	used = dm_memory_used(fd);
+
+	leave_room(limit, room);
+	ret = dm_migrate_raw(fd, hole, want, DMIRROR_TARGET_DEVICE, &m);
+	if (!room)
+		bad = dm_bad(mem, len, SEED);
+	DM_CHECK(write(limit->max, "max", 3) == 3);
+	fprintf(stderr, "# of %u pages, with room for %u: %lld moved, %lld busy, %d\n",
+		REFUSED_PAGES, room, m.moved / dm->page, m.busy / dm->page, ret);
+
+	DM_CHECK(!bad);
+	DM_CHECK(ret == -ENOMEM || (!ret && dm_migrate_sum(&m) == want));
+	DM_CHECK(m.moved <= room * dm->page && (!room || m.moved));
+	DM_CHECK(dm_memory_used(fd) <= used + m.moved);
+	DM_CHECK(dm_zero(hole, want));
+	DM_CHECK(!dm_to_device(fd, hole, want));
+	DM_CHECK(dm_zero(hole, want) && !dm_bad(mem, len, SEED));
+	munmap(hole, want);
+	munmap(mem, len);
+}
+
+/*
+ * Nobody is to be killed for it, so untouched memory for which there is no room is
+ * refused: some of it, or the call. What has been there comes back all the same, and
+ * with the limit gone all is as if it had not been.
+ */
+static void is_refused(const struct dm *dm)
+{
+	int fd = dm_open_number(dm->device);
+	struct limit limit;
+	char text[32];
+
+	DM_CHECK(!dm_file_write("/proc/self/oom_score_adj", "-1000"));
+	/* What another one sets aside is given back some time later. */
+	go_to_cpu(0);
+	cgroup_enter("dmirror");
+	/* Nor for a copy of what fork has made shared. */
+	DM_CHECK(!mlockall(MCL_CURRENT));
+	limit.max = open(cgroup_file("dmirror", "memory.max"), O_WRONLY);
+	limit.current = open(cgroup_file("dmirror", "memory.current"), O_RDONLY);
+	DM_CHECK(fd >= 0 && limit.max >= 0);
+	DM_CHECK(read(limit.current, text, sizeof(text)) > 0);
+	refuse(dm, fd, &limit, 0);
+	refuse(dm, fd, &limit, REFUSED_PAGES * 3 / 4);
+	_exit(0);
+}
+
+TEST_F_TIMEOUT(state, refused_at_limit, 120)
+{
+	const char *why = cgroup_make("dmirror");
+	__u64 used = dm_memory_used(self->fd);
+
+	if (why)
+		SKIP(return, "%s", why);
+	EXPECT_EQ(0, in_cgroup("dmirror", &self->dm, is_refused));
+	EXPECT_EQ(used, dm_memory_used(self->fd));
 }
 
 /* The program moves on, its memory stays where it was charged, which is removed. */

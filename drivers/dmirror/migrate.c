@@ -957,8 +957,12 @@ static int migrate_batch(struct migration *m, struct vm_area_struct *vma,
 	return setup_and_run(m);
 }
 
-/* Say why mm left pages alone. This only informs; the pages may move again. */
-static void explain(struct dmirror_svm *svm, struct migration *m)
+/*
+ * Say why mm left pages alone. This only informs; the pages may move again. Where
+ * nothing can be seen, for want of memory, what an earlier run has moved is there.
+ */
+static void explain(struct dmirror_svm *svm, struct migration *m,
+		    const unsigned long *moved)
 {
 	enum fate here = FATE_BUSY, there = FATE_RESIDENT, absent = FATE_RESIDENT;
 	unsigned long *pfns = m->args.src;
@@ -986,6 +990,10 @@ static void explain(struct dmirror_svm *svm, struct migration *m)
 
 		if (m->fates[i] != FATE_LEFT)
 			continue;
+		if (unknown && test_bit(i, moved)) {
+			m->fates[i] = FATE_RESIDENT;
+			continue;
+		}
 		error = local ? dmirror_pfn_check(pfn) : 0;
 		m->fates[i] = error == -EHWPOISON ? FATE_POISONED :
 			      error == -ENODATA ? FATE_LOST :
@@ -1181,7 +1189,7 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
 			continue;
 		if (target != DMIRROR_TARGET_DEVICE || (fetched && faulted))
 			break;
-		explain(svm, &m);
+		explain(svm, &m, batch->moved);
 		if (!fetched && m.counts[FATE_BUSY] + m.counts[FATE_ABSENT]) {
 			fetch_from_others(svm, *addr, end, batch);
 			fetched = true;
@@ -1193,7 +1201,7 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
 		}
 	}
 
-	explain(svm, &m);
+	explain(svm, &m, batch->moved);
 	if (tries)
 		recall_moved(&m, batch->moved);
 	m.entries = entries;
