@@ -14,7 +14,7 @@ K_MODULE_ARGS=()
 # checks that costs little, kcsan for one that looks for data races in the driver and in what of mm/
 # it shares data with, or cov for one that counts how often lines of these are run. Sets
 #   K_NAME   what it is called in out/ and in messages
-#   K_SRC    its source
+#   K_SRC    its source, of K_VERSION
 #   K_BUILD  what modules are built against
 #   K_IMAGE  what QEMU boots
 select_kernel() {
@@ -57,9 +57,10 @@ find_kernel() {
 	*)	K_NAME=$1-debug ;;
 	esac
 	find_source "$1"
+	K_VERSION=${K_SRC##*/}
 	[ "$K_NAME" != "$1-debug" ] || mapfile -t K_ARGS < <(not_for_kasan)
 	read -ra K_CONFIG -d '' < <(fragments "${1%-patched}" "$2") || :
-	K_BUILD=$CACHE/build/${K_SRC##*/}-$K_NAME-$(build_key)
+	K_BUILD=$CACHE/build/$K_VERSION-$K_NAME-$(build_key)
 	K_IMAGE=$K_BUILD/arch/x86/boot/bzImage
 }
 
@@ -206,7 +207,7 @@ build_kernel() {
 	lock "$K_BUILD.lock"
 	if [ ! -e "$K_BUILD/stamp" ]; then
 		configure_kernel
-		with_progress "building Linux ${K_SRC##*/} ($K_NAME)" \
+		with_progress "building Linux $K_VERSION ($K_NAME)" \
 			"echo \$(grep -c '^  [A-Z]' '$K_BUILD/build.log') of about $objects steps" \
 			"$K_BUILD/build.log" env GLIBC_TUNABLES=glibc.malloc.hugetlb=1 \
 			make -C "$K_SRC" O="$K_BUILD" -j"$(nproc)" "${K_ARGS[@]}" bzImage modules

@@ -173,7 +173,7 @@ lint_mutants() {
 lint_mm_patches() {
 	local tree=$OUT/lint/mm patches=("$TOP"/patches/mm/*.patch) file
 	find_kernel latest 0 gcc
-	[ "${K_SRC##*/}" = "$(cat "$TOP/patches/mm/version")" ] || return 0
+	[ "$K_VERSION" = "$(cat "$TOP/patches/mm/version")" ] || return 0
 	rm -rf "$tree"
 	sed -n 's|^--- a/||p' "${patches[@]}" | sort -u | while read -r file; do
 		install -D -m 644 "$K_SRC/$file" "$tree/$file"
