@@ -33,12 +33,6 @@
 /* How many compute jobs run at a time. */
 #define COMPUTE_JOBS	4
 
-/*
- * A copy of fewer bytes is done before the submitter could go to sleep. Of a batch that
- * engines share, only the last part can be as small.
- */
-#define COPY_AT_ONCE	SZ_256K
-
 /* A copy job; its fence signals when the engine is done with it. */
 struct copy_job {
 	struct dma_fence fence;
@@ -467,6 +461,8 @@ static struct dmirror_hw_engine *choose_engine(struct dmirror_hw *hw)
  * @segments: what to copy, whole pages; to stay until the fence signals
  * @nr: how many
  * @gfp: GFP_KERNEL, or GFP_NOWAIT for who holds a fence already
+ * @last: the caller has no more to submit, and is about to wait. An idle engine then
+ *	gets the CPU that would do so, as by dmirror_hw_help()
  *
  * When the fence signals without an error the data is in place and visible to
  * the CPU, as migrate_vma_finalize() demands. With one, -EIO, the destinations
@@ -478,7 +474,7 @@ static struct dmirror_hw_engine *choose_engine(struct dmirror_hw *hw)
  */
 struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
 				  const struct dmirror_hw_segment *segments,
-				  unsigned int nr, gfp_t gfp)
+				  unsigned int nr, gfp_t gfp, bool last)
 {
 	struct dmirror_hw_engine *engine = choose_engine(hw);
 	struct copy_job *job = mempool_alloc(hw->jobs, gfp);
@@ -496,7 +492,7 @@ struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
 	INIT_WORK(&job->work, copy_job_work);
 
 	/* With the engine in hand, a job that is its only one can run. */
-	idle = job->bytes < COPY_AT_ONCE && mutex_trylock(&engine->busy);
+	idle = last && mutex_trylock(&engine->busy);
 	if (copy_job_enqueue(job, idle))
 		copy_job_run(job);
 	if (idle)
@@ -508,8 +504,9 @@ struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
  * dmirror_hw_help() - lend the engine the CPU that would wait for it
  * @fence: of dmirror_hw_copy()
  *
- * Silicon does not wait to be scheduled; a simulation of it should not either.
- * Delete this with the simulation.
+ * Silicon does not wait to be scheduled; a simulation of it should not either. Where
+ * somebody else runs the engine, the lock's waiter spins, and so is there when it is
+ * done. Delete this with the simulation.
  *
  * Context: may sleep, and hold whatever dmirror_hw_copy() may be called with.
  */
@@ -518,8 +515,9 @@ void dmirror_hw_help(struct dma_fence *fence)
 	struct copy_job *job = to_copy_job(fence);
 	struct dmirror_hw_engine *engine = job->engine;
 
-	if (!mutex_trylock(&engine->busy))
+	if (dma_fence_is_signaled(fence))
 		return;
+	mutex_lock(&engine->busy);
 	/* Only the next in order, and if nobody has begun with it. */
 	if (engine->jobs + 1 == fence->seqno && cancel_work(&job->work)) {
 		copy_job_run(job);

@@ -226,7 +226,7 @@ bool dmirror_hw_test_and_clear_accessed(struct dmirror_hw *hw, u64 offset);
 
 struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
 				  const struct dmirror_hw_segment *segments,
-				  unsigned int nr, gfp_t gfp);
+				  unsigned int nr, gfp_t gfp, bool last);
 void dmirror_hw_help(struct dma_fence *fence);
 int dmirror_hw_run(struct dmirror_hw *hw, const struct dmirror_pt *pt,
 		   struct dmirror_hw_job *job);

@@ -653,7 +653,8 @@ static bool copy_round(struct migration *m, unsigned int *next, u64 share)
 		/* To wait for a job with a job in hand could be for ever. */
 		fences[nr] = dmirror_hw_copy(&m->dev->hw, m->segments + *next,
 					     ends[nr] - *next,
-					     nr ? GFP_NOWAIT : GFP_KERNEL);
+					     nr ? GFP_NOWAIT : GFP_KERNEL,
+					     ends[nr] == m->nr_segments);
 		if (!fences[nr])
 			break;
 	}
