@@ -119,6 +119,7 @@ enum phase {
  * @full: an allocation failed for want of memory
  * @entries: entries of args.src that moved
  * @anon: the mapping is of anonymous memory
+ * @whole: no page lacks its contents, see contents()
  * @ns: time spent in each phase, if somebody wants to know
  * @since: when the phase began, 0 if nobody does
  */
@@ -145,6 +146,7 @@ struct migration {
 	bool full;
 	unsigned int entries;
 	bool anon;
+	bool whole;
 	u64 ns[PHASE_COUNT];
 	u64 since;
 };
@@ -292,13 +294,20 @@ static void add_copy(struct migration *m, unsigned long i,
 	}
 }
 
+/* Mostly nothing was dropped, nor hit by an error, and not each page is to be asked. */
+static int contents(const struct migration *m, const struct page *page,
+		    unsigned long nr)
+{
+	return m->whole ? 0 : dmirror_pages_check(page, nr);
+}
+
 /* The same, page by page if not all have contents: the others become zeroes. */
 static void add_folio(struct migration *m, unsigned long i, struct page *dst,
 		      struct page *src, unsigned int order)
 {
 	unsigned long j, nr = 1UL << order;
 
-	if (!src || !dmirror_pages_check(src, nr)) {
+	if (!src || !contents(m, src, nr)) {
 		add_copy(m, i, dst, src, PAGE_SIZE << order);
 		return;
 	}
@@ -532,7 +541,7 @@ static enum fate screen(const struct migration *m, unsigned long i,
 			unsigned long nr)
 {
 	struct page *page = migrate_pfn_to_page(m->args.src[i]);
-	int error = page ? dmirror_pages_check(page, nr) : 0;
+	int error = page ? contents(m, page, nr) : 0;
 	bool local;
 
 	if (m->target == DMIRROR_TARGET_STAY)
@@ -564,6 +573,9 @@ static void migration_plan(struct migration *m)
 	unsigned long i, nr;
 
 	memset(m->args.dst, 0, m->npages * sizeof(*m->args.dst));
+	/* They are locked: none becomes one without. For errors, see withdraw_poisoned(). */
+	m->whole = !READ_ONCE(m->dev->placeholders.used) &&
+		   !READ_ONCE(m->dev->devmem.poisoned) && !m->dev->hw.link;
 	m->to_place = m->args.vma ? m->args.cpages : m->npages;
 	for (i = 0; i < m->npages; i += nr) {
 		enum fate fate = FATE_LEFT;
