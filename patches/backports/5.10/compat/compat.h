@@ -48,8 +48,17 @@ struct dmirror_migrate_vma {
 
 /* There are no folios: each is a page, and so is what the driver makes of them. */
 struct folio {
-	struct page page;
+	union {
+		struct page page;
+		struct {
+			unsigned long flags;
+			struct list_head lru;
+			struct address_space *mapping;
+		};
+	};
 };
+
+static_assert(offsetof(struct folio, mapping) == offsetof(struct page, mapping));
 
 #define page_folio(p)			((struct folio *)compound_head(p))
 #define folio_page(folio, n)		(&(folio)->page + (n))
@@ -163,7 +172,7 @@ static inline size_t dmirror_fault_in(unsigned long addr, size_t size,
 
 #define fault_in_readable(addr, size)					\
 	dmirror_fault_in((unsigned long)(addr), size, 0)
-#define fault_in_writeable(addr, size)					\
+#define fault_in_safe_writeable(addr, size)				\
 	dmirror_fault_in((unsigned long)(addr), size, FAULT_FLAG_WRITE)
 
 /*
@@ -214,6 +223,9 @@ static inline int dmirror_hmm_range_fault(struct hmm_range *range)
 }
 
 #define hmm_range_fault dmirror_hmm_range_fault
+
+/* Nor are there files of that kind. */
+#define SECRETMEM_MAGIC			0x5345434d
 
 /* A page that is not in use has one reference here, not none. */
 static inline void zone_device_page_init(struct page *page)

@@ -48,6 +48,10 @@ static inline void mas_unlock(struct ma_state *mas)
 {
 }
 
+static inline void mas_set(struct ma_state *mas, unsigned long index)
+{
+}
+
 static inline void *mas_walk(struct ma_state *mas)
 {
 	return NULL;
