@@ -504,9 +504,9 @@ struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
  * dmirror_hw_help() - lend the engine the CPU that would wait for it
  * @fence: of dmirror_hw_copy()
  *
- * Silicon does not wait to be scheduled; a simulation of it should not either. Where
- * somebody else runs the engine, the lock's waiter spins, and so is there when it is
- * done. Delete this with the simulation.
+ * Silicon does not wait to be scheduled; a simulation of it should not either. Where a
+ * worker runs this job, and there is no other, the waiter for the lock may spin, and so
+ * be there when it is done. Delete this with the simulation.
  *
  * Context: may sleep, and hold whatever dmirror_hw_copy() may be called with.
  */
@@ -517,7 +517,12 @@ void dmirror_hw_help(struct dma_fence *fence)
 
 	if (dma_fence_is_signaled(fence))
 		return;
-	mutex_lock(&engine->busy);
+	if (!mutex_trylock(&engine->busy)) {
+		/* For the jobs of others there is the fence to wait for. */
+		if (READ_ONCE(engine->depth) > 1)
+			return;
+		mutex_lock(&engine->busy);
+	}
 	/* Only the next in order, and if nobody has begun with it. */
 	if (engine->jobs + 1 == fence->seqno && cancel_work(&job->work)) {
 		copy_job_run(job);

@@ -281,6 +281,13 @@ static void add_segment(struct migration *m, unsigned long i, u64 dst, u64 src,
 	};
 }
 
+/* Mostly nothing was dropped, nor hit by an error, and not each page is to be asked. */
+static int contents(const struct migration *m, const struct page *page,
+		    unsigned long nr)
+{
+	return m->whole ? 0 : dmirror_pages_check(page, nr);
+}
+
 /* Copy a folio, or zeroes without a @src, to @dst at index i of the batch. */
 static void add_copy(struct migration *m, unsigned long i,
 		     const struct page *dst, const struct page *src, u64 len)
@@ -292,13 +299,6 @@ static void add_copy(struct migration *m, unsigned long i,
 		part = min(len - pos, m->room ?: m->dev->hw.share);
 		add_segment(m, i, to + pos, src ? from + pos : from, part);
 	}
-}
-
-/* Mostly nothing was dropped, nor hit by an error, and not each page is to be asked. */
-static int contents(const struct migration *m, const struct page *page,
-		    unsigned long nr)
-{
-	return m->whole ? 0 : dmirror_pages_check(page, nr);
 }
 
 /* The same, page by page if not all have contents: the others become zeroes. */
@@ -400,7 +400,7 @@ static bool needs_nothing(const struct migration *m, unsigned long i,
 	struct page *page = migrate_pfn_to_page(m->args.src[i]);
 
 	return m->purge || (nr == 1 && page && !m->unplugging &&
-			    dmirror_pages_check(page, 1) == -EHWPOISON);
+			    contents(m, page, 1) == -EHWPOISON);
 }
 
 /* That is what the entry at index i gets; false if there is none. */
@@ -573,7 +573,7 @@ static void migration_plan(struct migration *m)
 	unsigned long i, nr;
 
 	memset(m->args.dst, 0, m->npages * sizeof(*m->args.dst));
-	/* They are locked: none becomes one without. For errors, see withdraw_poisoned(). */
+	/* A collected placeholder is in use. For later errors, see withdraw_poisoned(). */
 	m->whole = !READ_ONCE(m->dev->placeholders.used) &&
 		   !READ_ONCE(m->dev->devmem.poisoned) && !m->dev->hw.link;
 	m->to_place = m->args.vma ? m->args.cpages : m->npages;
