@@ -19,7 +19,7 @@
  *	13	holds are bounded
  *	14	nothing overflows
  *	15	a file belongs to an mm
- *	16	everybody gets on			jobs.c, peers.c, module.sh
+ *	16	everybody gets on			and jobs.c, peers.c, module.sh
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -1441,6 +1441,102 @@ TEST_F(rules, rule15_file_belongs_to_mm_thread)
 	EXPECT_EQ(NULL, ret);
 	EXPECT_TRUE(dm_all(self->dm.fd, self->mem, self->len,
 			   DMIRROR_PLACE_LOCAL));
+}
+
+#define TOUCHERS	4
+#define TOUCH_ROUNDS	64
+
+/* One of several threads that touch a page of the device at the same time */
+struct toucher {
+	__u64 *go;
+	__u64 *word;		/* its own, in the page */
+};
+
+/* Who slept would come late. */
+static void spin_until(const __u64 *word, __u64 value)
+{
+	while (dm_peek(word) < value)
+		sched_yield();
+}
+
+static int touch_with_others(struct dm_worker *w)
+{
+	const struct toucher *t = w->arg;
+
+	spin_until(t->go, w->done + 1);
+	if (dm_peek(t->word) != w->done)
+		return -EILSEQ;
+	dm_poke(t->word, w->done + 1);
+	return 0;
+}
+
+/*
+ * Each holds the page that it faults on, which keeps the others from having it: none of
+ * them is told of an error, and none tries for ever.
+ */
+TEST_F_TIMEOUT(rules, rule16_many_touch_one_page, 120)
+{
+	struct toucher touchers[TOUCHERS];
+	struct dm_worker w[TOUCHERS] = {};
+	unsigned int i, round;
+	__u64 *go = dm_shared();
+
+	ASSERT_NE(NULL, go);
+	for (i = 0; i < TOUCHERS; i++) {
+		touchers[i].go = go;
+		touchers[i].word = (__u64 *)self->mem + i;
+		dm_poke(touchers[i].word, 0);
+		w[i].step = touch_with_others;
+		w[i].arg = &touchers[i];
+		w[i].limit = dm_rounds(TOUCH_ROUNDS);
+		ASSERT_EQ(0, dm_worker_start(&w[i]));
+	}
+	for (round = 1; round <= w[0].limit; round++) {
+		ASSERT_EQ(0, dm_to_device_settled(self->dm.fd, self->mem,
+						  self->len));
+		dm_poke(go, round);
+		for (i = 0; i < TOUCHERS; i++) {
+			dm_await(&w[i].done, round);
+			ASSERT_EQ(0, w[i].error);
+		}
+	}
+	for (i = 0; i < TOUCHERS; i++) {
+		EXPECT_EQ(0, dm_worker_stop(&w[i]));
+		EXPECT_EQ(w[i].limit, dm_peek(touchers[i].word));
+	}
+	EXPECT_EQ(0, dm_bad_from(self->mem + self->page, self->len - self->page,
+				 SEED, 1));
+	munmap(go, self->page);
+}
+
+/* The same of processes that share the page since a fork. */
+TEST_F_TIMEOUT(rules, rule16_many_processes_touch_one_page, 120)
+{
+	const unsigned int rounds = dm_rounds(TOUCH_ROUNDS / 4);
+	pid_t pids[TOUCHERS];
+	unsigned int i, round;
+	__u64 *go = dm_shared();
+
+	ASSERT_NE(NULL, go);
+	for (round = 1; round <= rounds; round++) {
+		ASSERT_EQ(0, dm_to_device_settled(self->dm.fd, self->mem,
+						  self->len));
+		for (i = 0; i < TOUCHERS; i++) {
+			pids[i] = fork();
+			if (pids[i])
+				continue;
+			spin_until(go, round);
+			if (i % 2)
+				dm_poke(self->mem, i);
+			_exit(!!dm_bad_from(self->mem + self->page,
+					    self->len - self->page, SEED, 1));
+		}
+		dm_poke(go, round);
+		EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+		for (i = 0; i < TOUCHERS; i++)
+			EXPECT_EQ(0, dm_wait(pids[i]));
+	}
+	munmap(go, self->page);
 }
 
 TEST_HARNESS_MAIN
