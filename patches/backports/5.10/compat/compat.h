@@ -46,6 +46,21 @@ struct dmirror_migrate_vma {
 
 #define migrate_vma dmirror_migrate_vma
 
+/* The patch changes how mm counts what it has collected: look at each time. */
+static inline int dmirror_migrate_vma_setup(struct migrate_vma *args)
+{
+	int ret = migrate_vma_setup(args);
+	unsigned long collected = 0, i;
+
+	for (i = 0; !ret && i < args->npages; i++)
+		collected += !!(args->src[i] & MIGRATE_PFN_MIGRATE);
+	WARN(!ret && collected != args->cpages, "cpages is %lu, of %lu collected\n",
+	     args->cpages, collected);
+	return ret;
+}
+
+#define migrate_vma_setup dmirror_migrate_vma_setup
+
 /* There are no folios: each is a page, and so is what the driver makes of them. */
 struct folio {
 	union {
