@@ -423,6 +423,25 @@ TEST_F(advice, dropped)
 	EXPECT_EQ(dm_counter(self->device, "refaults"), q.refaults);
 }
 
+/* It can be copied neither from nor to, and the other operand is as it was. */
+TEST_F(advice, dropped_in_a_copy)
+{
+	char *other = dm_map_flags(self->page, MADV_NOHUGEPAGE,
+				   PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS);
+
+	ASSERT_NE(NULL, other);
+	dm_fill(other, self->page, SEED + 1);
+	ASSERT_EQ(0, drop(self, self->mem, self->len));
+	EXPECT_EQ(-ENODATA, dm_copy(self->fd, other, self->mem, self->page));
+	EXPECT_EQ(0, dm_bad(other, self->page, SEED + 1));
+	EXPECT_EQ(-ENODATA, dm_copy(self->fd, self->mem, other, self->page));
+	EXPECT_EQ(0, dm_bad(other, self->page, SEED + 1));
+	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len,
+			   DMIRROR_PLACE_DROPPED));
+	munmap(other, self->page);
+}
+
 /* Another device can neither use it nor get it back, and does not say that it did. */
 TEST_F(advice, dropped_elsewhere)
 {

@@ -220,6 +220,26 @@ TEST_F(poison, device)
 	EXPECT_EQ(0, bad_neighbours(self));
 }
 
+/* Nor can it be filled, or copied from or to; the other operand is as it was. */
+TEST_F(poison, device_fills_and_copies)
+{
+	char *other = dm_map_flags(self->page, MADV_NOHUGEPAGE,
+				   PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS);
+
+	ASSERT_NE(NULL, other);
+	dm_fill(other, self->page, SEED + 1);
+	ASSERT_EQ(0, poison(self, self->hit));
+	EXPECT_EQ(-EHWPOISON, dm_fill_device(self->fd, self->hit, self->page, 1));
+	EXPECT_EQ(-EHWPOISON, dm_copy(self->fd, other, self->hit, self->page));
+	EXPECT_EQ(0, dm_bad(other, self->page, SEED + 1));
+	EXPECT_EQ(-EHWPOISON, dm_copy(self->fd, self->hit, other, self->page));
+	EXPECT_EQ(0, dm_bad(other, self->page, SEED + 1));
+	EXPECT_EQ(DMIRROR_PLACE_POISONED, dm_where(self->fd, self->hit).place);
+	EXPECT_EQ(0, bad_neighbours(self));
+	munmap(other, self->page);
+}
+
 /* It does not move, and is said to have failed. Its neighbours do. */
 TEST_F(poison, migrate)
 {
