@@ -426,12 +426,9 @@ TEST_F(advice, dropped)
 /* It can be copied neither from nor to, and the other operand is as it was. */
 TEST_F(advice, dropped_in_a_copy)
 {
-	char *other = dm_map_flags(self->page, MADV_NOHUGEPAGE,
-				   PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS);
+	char *other = dm_alloc(&self->dm, self->page, SEED + 1);
 
 	ASSERT_NE(NULL, other);
-	dm_fill(other, self->page, SEED + 1);
 	ASSERT_EQ(0, drop(self, self->mem, self->len));
 	EXPECT_EQ(-ENODATA, dm_copy(self->fd, other, self->mem, self->page));
 	EXPECT_EQ(0, dm_bad(other, self->page, SEED + 1));

@@ -223,12 +223,9 @@ TEST_F(poison, device)
 /* Nor can it be filled, or copied from or to; the other operand is as it was. */
 TEST_F(poison, device_fills_and_copies)
 {
-	char *other = dm_map_flags(self->page, MADV_NOHUGEPAGE,
-				   PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS);
+	char *other = dm_alloc(&self->dm, self->page, SEED + 1);
 
 	ASSERT_NE(NULL, other);
-	dm_fill(other, self->page, SEED + 1);
 	ASSERT_EQ(0, poison(self, self->hit));
 	EXPECT_EQ(-EHWPOISON, dm_fill_device(self->fd, self->hit, self->page, 1));
 	EXPECT_EQ(-EHWPOISON, dm_copy(self->fd, other, self->hit, self->page));
