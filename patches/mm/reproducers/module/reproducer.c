@@ -7,6 +7,7 @@
 #include <linux/highmem.h>
 #include <linux/hmm.h>
 #include <linux/huge_mm.h>
+#include <linux/kthread.h>
 #include <linux/memremap.h>
 #include <linux/migrate.h>
 #include <linux/mman.h>
@@ -17,15 +18,20 @@
 #include <linux/uaccess.h>
 
 #define VALUE	42
+#define TAIL	8
+#define ROUNDS	1000000
 
 static char *test = "";
 module_param(test, charp, 0);
-MODULE_PARM_DESC(test, "unlocked, freed, huge, zapped or gone");
+MODULE_PARM_DESC(test, "unlocked, freed, huge, zapped, gone or resized");
 
 static unsigned long src[HPAGE_PMD_NR], dst[HPAGE_PMD_NR];
 
+static DECLARE_COMPLETION(freed);
+
 static void device_folio_free(struct folio *folio)
 {
+	complete(&freed);
 }
 
 static vm_fault_t device_fault(struct vm_fault *vmf)
@@ -259,6 +265,47 @@ static int test_gone(unsigned long addr)
 	return ret;
 }
 
+/* Makes a folio of the device's memory, as a driver does who allocates, and frees it. */
+static void make_folio(struct page *page, unsigned int order)
+{
+	reinit_completion(&freed);
+	zone_device_page_init(page, &device, order);
+	unlock_page(page);
+	put_page(page);
+	wait_for_completion(&freed);
+}
+
+static int make_folios(void *first)
+{
+	while (!kthread_should_stop()) {
+		make_folio(first, HPAGE_PMD_ORDER);
+		make_folio((struct page *)first + TAIL, 0);
+		cond_resched();
+	}
+	return 0;
+}
+
+/* A page is to be evicted that is free, and then the tail of a large folio. */
+static int test_resized(void)
+{
+	unsigned long pfn = PHYS_PFN(device.range.start);
+	struct task_struct *task = kthread_run(make_folios, pfn_to_page(pfn),
+					       "reproducer");
+	int i;
+
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	for (i = 0; i < ROUNDS; i++) {
+		src[0] = pfn + TAIL;
+		dst[0] = 0;
+		migrate_device_pfns(src, 1);
+		migrate_device_pages(src, dst, 1);
+		migrate_device_finalize(src, dst, 1);
+		cond_resched();
+	}
+	return kthread_stop(task);
+}
+
 /* With a huge page at @addr */
 static int run(unsigned long addr)
 {
@@ -274,6 +321,8 @@ static int run(unsigned long addr)
 		return test_zapped(addr);
 	if (!strcmp(test, "gone"))
 		return test_gone(addr);
+	if (!strcmp(test, "resized"))
+		return test_resized();
 	return -EINVAL;
 }
 
