@@ -15,7 +15,7 @@
 #include <signal.h>
 #include <sys/syscall.h>
 
-#include "dmirror_load.h"
+#include "dmirror_advice.h"
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP	4
@@ -44,6 +44,7 @@ struct storm_tally {
 	__u64 ran[STORM_KINDS_MAX];	/* of these, by kind, as in storm_ops */
 	__u64 to_device;		/* bytes that migrations have moved */
 	__u64 to_system;
+	__u64 dropped;
 };
 
 struct storm_hand {
@@ -72,6 +73,8 @@ struct storm {
 	bool whole;		/* huge pages are not to be mapped by PTEs */
 	__u64 *seeds;		/* the model; 0 is a page of zeroes */
 	__u64 seed;
+	__u64 purges;		/* how many times pages could be dropped from then on */
+	__u64 purges_over;	/* and no longer */
 	struct storm_tally *tally;
 	bool one_by_one;	/* migrations make mm split huge pages */
 	pthread_mutex_t turn;	/* of who migrates then */
@@ -287,15 +290,23 @@ static inline int storm_to_system(struct storm_hand *h)
 						  DMIRROR_TARGET_STAY);
 }
 
+/* What somebody else can do without may be gone, to the device that had it or another. */
 static inline int storm_device_read(struct storm_hand *h)
 {
 	unsigned int which = storm_random(h, 2);
+	struct storm *s = h->storm;
+	__u64 over = __atomic_load_n(&s->purges_over, __ATOMIC_SEQ_CST);
 	size_t len;
 	char *at = storm_any(h, &len);
+	int ret;
 
-	if (len > STORM_RUN * h->storm->dm.page)
-		len = STORM_RUN * h->storm->dm.page;
-	return storm_gone(h, which, dm_read(h->fds[which], at, h->buf, len));
+	if (len > STORM_RUN * s->dm.page)
+		len = STORM_RUN * s->dm.page;
+	ret = dm_read(h->fds[which], at, h->buf, len);
+	if ((ret == -ENODATA || ret == -EFAULT) &&
+	    __atomic_load_n(&s->purges, __ATOMIC_SEQ_CST) != over)
+		return 0;
+	return storm_gone(h, which, ret);
 }
 
 static inline int storm_snapshot(struct storm_hand *h)
@@ -447,6 +458,41 @@ static inline int storm_device_copy(struct storm_hand *h)
 	return ret;
 }
 
+/* The same in the background, beside a migration of any pages */
+static inline int storm_jobs(struct storm_hand *h)
+{
+	unsigned int which = storm_random(h, 2);
+	size_t from = storm_own(h), to = storm_own(h), len;
+	struct storm *s = h->storm;
+	struct dmirror_wait copied, moved;
+	char *at = storm_any(h, &len);
+	int fd = h->fds[which], ret, error;
+	__u64 copy, move;
+
+	if (from == to || s->one_by_one)
+		return 0;
+	error = dm_submit(fd, DMIRROR_JOB_MIGRATE, at, len,
+			  DMIRROR_TARGET_DEVICE, -1, &move);
+	ret = dm_submit(fd, DMIRROR_JOB_COPY, storm_page(s, to), s->dm.page,
+			(uintptr_t)storm_page(s, from), -1, &copy);
+	if (!ret)
+		ret = dm_wait_job(fd, copy, 0, &copied) ?: -copied.error;
+	if (!ret)
+		s->seeds[to] = s->seeds[from];
+	else
+		storm_write(h, to, storm_next_seed(h));
+	if (!error)
+		error = dm_wait_job(fd, move, 0, &moved) ?: -moved.error;
+	if (error == -ENOSPC)
+		error = 0;
+	/* What ends with the device. */
+	if (ret == -ECANCELED)
+		ret = -ENODEV;
+	if (error == -ECANCELED)
+		error = -ENODEV;
+	return storm_gone(h, which, ret ?: error);
+}
+
 /* Adds to a word and takes it away again. */
 static inline int storm_atomic(struct storm_hand *h)
 {
@@ -560,6 +606,87 @@ static inline int storm_there_and_back(struct storm_hand *h)
 			break;
 	}
 	return ret ?: storm_check(h, first, at);
+}
+
+/* A page is needed again: the device that has it is to know, and to say if it is gone. */
+static inline int storm_need(struct storm_hand *h, char *at, bool *dropped,
+			     bool *unplugged)
+{
+	struct storm *s = h->storm;
+	struct dmirror_advise a;
+	unsigned int tries, i;
+	int ret = -EBUSY, error;
+
+	for (tries = 0; ret == -EBUSY && tries < DM_RETRIES; tries++) {
+		if (tries)
+			dm_settle();
+		for (i = 0; i < ARRAY_SIZE(h->fds); i++) {
+			error = dm_advise(h->fds[i], at, s->dm.page,
+					  DMIRROR_ADVICE_WILLNEED, &a);
+			storm_add(&s->tally->dropped, a.dropped);
+			*dropped |= a.dropped || (!error && !a.retained);
+			*unplugged |= error == -ENODEV || error == -EBADF;
+			error = storm_gone(h, i, error);
+			/* Where another device has it, that one is busy, and this one not. */
+			if (error != -EBUSY)
+				ret = error;
+			if (error && error != -EBUSY)
+				return error;
+		}
+	}
+	return ret;
+}
+
+/*
+ * What was dropped reads as zeroes. A device that was unplugged does not say what it
+ * dropped, of this page and the others, and may not be gone yet.
+ */
+static inline int storm_needed(struct storm_hand *h, size_t page,
+			       bool *unplugged)
+{
+	struct storm *s = h->storm;
+	char *at = storm_page(s, page);
+	unsigned int tries;
+	bool dropped = false;
+	int ret = storm_need(h, at, &dropped, unplugged);
+
+	if (ret)
+		return ret;
+	for (tries = 0; dm_cpu_read(at, h->buf, s->dm.page); tries++) {
+		if (tries == DM_RETRIES)
+			return -EFAULT;
+		dm_settle();
+	}
+	if (!(dropped || *unplugged) || !dm_zero(h->buf, s->dm.page))
+		return storm_check(h, page, h->buf);
+	return 0;
+}
+
+/* For a moment the device may drop pages instead of evicting them. */
+static inline int storm_purge(struct storm_hand *h)
+{
+	unsigned int which = storm_random(h, 2);
+	struct storm *s = h->storm;
+	size_t first = storm_own_unit(h), len = s->unit * s->dm.page, i;
+	char *at = storm_page(s, first);
+	struct dmirror_advise a;
+	bool unplugged = false;
+	int ret;
+
+	ret = storm_migrate(h, at, len, which, DMIRROR_TARGET_DEVICE);
+	if (ret)
+		return ret;
+	storm_add(&s->purges, 1);
+	ret = dm_advise(h->fds[which], at, len, DMIRROR_ADVICE_DONTNEED, &a);
+	if (!ret)
+		dm_evict(s->devices[which], len);
+	ret = ret == -EBUSY ? 0 : storm_gone(h, which, ret);
+	for (i = first; i < first + s->unit && !ret; i++) {
+		ret = storm_needed(h, i, &unplugged);
+		storm_write(h, i, storm_next_seed(h));
+	}
+	storm_add(&s->purges_over, 1);
+	return ret;
 }
 
 static inline int storm_move(char *from, char *to, size_t len)
@@ -711,11 +838,13 @@ static const struct storm_op storm_ops[] = {
 	{ "device write", storm_device_write, .weight = 5 },
 	{ "device check", storm_device_check, .weight = 5 },
 	{ "device copy", storm_device_copy, .weight = 2 },
+	{ "jobs", storm_jobs, .weight = 2 },
 	{ "atomic", storm_atomic, .weight = 3, .splits = true },
 	{ "dontneed", storm_dontneed, .weight = 2, .unmaps = true },
 	{ "free", storm_free, .weight = 1 },
 	{ "unmap", storm_unmap, .weight = 2, .unmaps = true },
 	{ "there and back", storm_there_and_back, .weight = 1 },
+	{ "purge", storm_purge, .weight = 2 },
 	{ "mremap", storm_mremap, .weight = 2, .unmaps = true },
 	{ "mprotect", storm_mprotect, .weight = 2 },
 	{ "merge", storm_merge, .weight = 2, .splits = true },
@@ -822,7 +951,7 @@ static inline int storm_init(struct storm *s, const struct dm *dm,
 	s->seeds = calloc(s->pages, sizeof(*s->seeds));
 	s->mem = dm_map(dm, s->pages * dm->page);
 	pthread_mutex_init(&s->turn, NULL);
-	if (!s->tally || !s->seeds || !s->mem)
+	if (!s->tally || !s->seeds || !s->mem || dm_trap_init())
 		return -ENOMEM;
 	if (s->whole)
 		madvise(s->mem, s->pages * dm->page, MADV_DONTFORK);
@@ -875,8 +1004,9 @@ static inline bool storm_did_all(const struct dm *dm,
 	bool all = tally->to_device && tally->to_system;
 	unsigned int i;
 
-	fprintf(stderr, "# %llu steps moved %llu bytes to devices, %llu back\n",
-		tally->steps, tally->to_device, tally->to_system);
+	fprintf(stderr,
+		"# %llu steps moved %llu bytes to devices, %llu back; %llu were dropped\n",
+		tally->steps, tally->to_device, tally->to_system, tally->dropped);
 	for (i = 0; i < ARRAY_SIZE(storm_ops); i++) {
 		if (tally->ran[i] || storm_excludes(dm, &storm_ops[i]))
 			continue;

@@ -267,6 +267,7 @@ static struct storm_tally fleet_tally(const struct fleet *fleet)
 			sum.ran[kind] += dm_peek(&t->ran[kind]);
 		sum.to_device += dm_peek(&t->to_device);
 		sum.to_system += dm_peek(&t->to_system);
+		sum.dropped += dm_peek(&t->dropped);
 	}
 	return sum;
 }
