@@ -105,8 +105,17 @@ lines() {
 	return $status
 }
 
+if [ "$PORT" ]; then
+	AT="-h 127.0.0.1 -p $PORT"
+	LISTEN="--bind 127.0.0.1 --port $PORT"
+else
+	AT="-s socket"
+	LISTEN="--port 0 --unixsocket socket"
+fi
+
+# shellcheck disable=SC2086 # a list of words
 say() {
-	redis-cli -s socket --raw "$@"
+	redis-cli $AT --raw "$@"
 }
 
 # wait_for COMMAND...: for as long as it takes, if not for ever
@@ -130,11 +139,12 @@ is_saved() {
 	esac
 }
 
+# shellcheck disable=SC2086 # lists of words
 redis() {
-	redis-server --port 0 --unixsocket socket --save '' --enable-debug-command local >log 2>&1 &
+	redis-server $LISTEN --save '' --enable-debug-command local >log 2>&1 &
 	server=$!
 	wait_for listens || { cat log; return 1; }
-	redis-benchmark -s socket -q -c 4 -n $((50 * SCALE)) \
+	redis-benchmark $AT -q -c 4 -n $((50 * SCALE)) \
 		-t set,incr,lpush,lrange_100 >rates
 	echo "benchmark: $?"
 	seq -f "set key:%g value-%g-$(seq -s . 30)" $((50 * SCALE)) | say | uniq -c

@@ -53,6 +53,7 @@ boot() {
 	# In the background, so that a signal to this script does not wait for the VM.
 	wait $! || status=$?
 	[ "$status" != 124 ] || echo "timed out after $limit s" >"$V_DIR/verdict"
+	[ "$status" = 0 ] || echo "QEMU's exit status: $status" >>"$V_DIR/qemu.log"
 	rm -f "$V_DIR/initramfs"
 	grep -q '^\(finished\|exited\)' "$V_DIR/verdict"
 }
