@@ -203,7 +203,7 @@ TEST_F(hmm, migrate_hole)
  * Compaction has pages for a moment, and memory that moved is read back by the same call:
  * such a page is tried again.
  */
-TEST_F_TIMEOUT(hmm, memory_is_compacted, 180)
+TEST_F_TIMEOUT(hmm, memory_is_compacted, 600)
 {
 	size_t len = 4 * DM_HUGE, npages = len / self->page;
 	unsigned int i, rounds = dm_rounds(16);
@@ -222,7 +222,7 @@ TEST_F_TIMEOUT(hmm, memory_is_compacted, 180)
 	pid = fork();
 	if (!pid) {
 		while (!dm_file_write("/proc/sys/vm/compact_memory", "1"))
-			;
+			dm_msleep(1);
 		_exit(1);
 	}
 	for (i = 0; i < rounds && !ret; i++) {
