@@ -337,10 +337,12 @@ TEST_F(state, own_stays_own)
 /* A page of a file that was copied on write moves; the file's own do not. */
 TEST_F(state, copies_of_file_pages)
 {
+	bool private = variant->backing.memory_type == DMIRROR_MEMORY_PRIVATE;
 	int file = open("/tmp", O_TMPFILE | O_RDWR, 0600);
 	size_t n = self->len / self->page, i;
 	struct dmirror_atomic a;
 	struct dmirror_migrate m;
+	__u64 used;
 	char *map;
 
 	ASSERT_LE(0, file);
@@ -381,7 +383,15 @@ TEST_F(state, copies_of_file_pages)
 	}
 	ASSERT_EQ(self->len, pread(file, self->buf, self->len, 0));
 	EXPECT_EQ(0, dm_bad(self->buf, self->len, SEED));
+
+	/* They can be unmapped there, too. */
+	used = dm_memory_used(self->fd);
+	ASSERT_EQ(0, dm_migrate(self->fd, map, self->len, DMIRROR_TARGET_DEVICE,
+				&m));
+	EXPECT_EQ(private ? self->len / 4 : 0, m.moved);
 	munmap(map, self->len);
+	EXPECT_EQ(private ? used : used - self->len / 4,
+		  dm_memory_used(self->fd));
 	close(file);
 }
 

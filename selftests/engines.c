@@ -330,6 +330,46 @@ TEST_F(engines, neighbours_copy_fails)
 	EXPECT_EQ(0, dm_bad(self->mem, LEN, SEED));
 }
 
+/*
+ * Private memory that fork shares comes back before the device writes to it, as by a
+ * CPU's fault. If it cannot be copied the write is an error, at the address where, and
+ * both processes have what they had.
+ */
+TEST_F(engines, shared_by_fork_and_copy_fails)
+{
+	bool private = variant->backing.memory_type == DMIRROR_MEMORY_PRIVATE;
+	__u64 *turn = dm_shared();
+	struct dmirror_rw rw;
+	const char *why;
+	pid_t pid;
+
+	ASSERT_NE(NULL, turn);
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, LEN));
+	pid = dm_fork();
+	if (!pid) {
+		dm_await(turn, 1);
+		_exit(dm_bad(self->mem, LEN, SEED) != 0);
+	}
+	dm_fill(self->buf, LEN, SEED + 1);
+	why = dm_fail_start(1);
+	if (!why) {
+		EXPECT_EQ(private ? -EFAULT : 0,
+			  dm_rw(self->fd, DMIRROR_IOC_WRITE, self->mem,
+				self->buf, LEN, &rw));
+		EXPECT_EQ(private ? 0 : LEN, rw.done);
+		EXPECT_EQ(private ? (uintptr_t)self->mem : 0, rw.fault_addr);
+		dm_fail_stop();
+		EXPECT_EQ(0, dm_bad(self->mem, LEN, SEED + !private));
+		EXPECT_EQ(0, dm_write(self->fd, self->mem, self->buf, LEN));
+		EXPECT_EQ(0, dm_bad(self->mem, LEN, SEED + 1));
+	}
+	dm_poke(turn, 1);
+	EXPECT_EQ(0, dm_wait(pid));
+	munmap(turn, self->page);
+	if (why)
+		SKIP(return, "%s", why);
+}
+
 struct traffic {
 	int fd;
 	char *mem;
