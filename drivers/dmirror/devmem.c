@@ -169,14 +169,15 @@ VISIBLE_IF_KUNIT void dmirror_pages_return(struct dmirror_devmem *devmem,
 
 	block = &devmem->blocks[page / DMIRROR_BLOCK_PAGES];
 	spin_lock_irqsave(&devmem->lock, flags);
-	WARN_ON_ONCE(find_next_zero_bit(block->map, index + nr, index) <
-		     index + nr);
 	mark_purgeable(devmem, block, index, nr, false);
 	block->unready = false;
-	if (order)
+	if (order) {
+		WARN_ON_ONCE(find_next_zero_bit(block->map, index + nr, index) <
+			     index + nr);
 		bitmap_clear(block->map, index, nr);
-	else
-		__clear_bit(index, block->map);
+	} else {
+		WARN_ON_ONCE(!__test_and_clear_bit(index, block->map));
+	}
 	block_account(devmem, block, -(long)nr,
 		      withhold(devmem, block, index, nr));
 	spin_unlock_irqrestore(&devmem->lock, flags);
@@ -299,8 +300,6 @@ struct dmirror_device *dmirror_zone_device(const struct page *page)
 {
 	struct dmirror_devmem *devmem;
 
-	if (!is_device_private_page(page) && !is_device_coherent_page(page))
-		return NULL;
 	if (page_pgmap(page)->ops != &dmirror_pagemap_ops)
 		return NULL;
 	devmem = page_devmem(page);

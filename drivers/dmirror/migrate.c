@@ -107,6 +107,10 @@ enum phase {
  * @first_pages: for each segment, the index of the page that it begins with
  * @nr_segments: how many
  * @room: bytes until the next engine's share of a whole block begins
+ * @fences: of the jobs that engines have
+ * @ends: for each job, the segment that the next one begins with
+ * @nr_jobs: how many
+ * @submitted: the first segment that no engine has had
  * @to_place: how many pages may still need a destination
  * @bulk: pages of system memory to place, @nr_bulk of them
  * @nr_bulk: how many are left
@@ -134,6 +138,10 @@ struct migration {
 	u16 *first_pages;
 	unsigned int nr_segments;
 	u64 room;
+	struct dma_fence *fences[DMIRROR_HW_ENGINES_MAX];
+	unsigned int ends[DMIRROR_HW_ENGINES_MAX];
+	unsigned int nr_jobs;
+	unsigned int submitted;
 	unsigned long to_place;
 	struct page *bulk[BULK_PAGES];
 	unsigned int nr_bulk;
@@ -377,17 +385,18 @@ static gfp_t system_gfp(const struct migration *m, unsigned long i,
 static struct folio *alloc_system(struct migration *m, unsigned long i,
 				  unsigned int order)
 {
-	gfp_t gfp = system_gfp(m, i, order);
 	struct page *page = order ? NULL : alloc_bulk(m);
 	struct folio *folio;
 
 	if (page)
 		folio = page_folio(page);
 	else if (m->args.vma)
-		folio = vma_alloc_folio(gfp, order, m->args.vma,
+		folio = vma_alloc_folio(system_gfp(m, i, order), order,
+					m->args.vma,
 					m->args.start + i * PAGE_SIZE);
 	else
-		folio = folio_alloc(gfp | __GFP_RETRY_MAYFAIL, order);
+		folio = folio_alloc(system_gfp(m, i, order) |
+				    __GFP_RETRY_MAYFAIL, order);
 	if (folio)
 		folio_lock(folio);
 	return folio;
@@ -568,6 +577,37 @@ static enum fate screen(const struct migration *m, unsigned long i,
 	return FATE_COLLECTED;
 }
 
+/*
+ * Have an engine copy what is listed and has not been submitted, up to a segment.
+ * False if there is no memory for a job: to wait for one with a job in hand could be
+ * for ever.
+ */
+static bool submit_copy(struct migration *m, unsigned int end, bool last)
+{
+	unsigned int i = m->nr_jobs;
+
+	m->fences[i] = dmirror_hw_copy(&m->dev->hw, m->segments + m->submitted,
+				       end - m->submitted,
+				       i ? GFP_NOWAIT : GFP_KERNEL, last);
+	if (!m->fences[i])
+		return false;
+	m->ends[i] = end;
+	m->nr_jobs++;
+	m->submitted = end;
+	return true;
+}
+
+/*
+ * While the rest of a block is planned, engines can work on their shares of it: of small
+ * pages none is taken back before the copy. The last share is for migration_copy().
+ */
+static void begin_copy(struct migration *m)
+{
+	if (!m->room && m->to_place && m->submitted < m->nr_segments &&
+	    m->nr_jobs + 1 < m->dev->hw.nr_engines)
+		submit_copy(m, m->nr_segments, false);
+}
+
 static void migration_plan(struct migration *m)
 {
 	unsigned long i, nr;
@@ -599,6 +639,7 @@ static void migration_plan(struct migration *m)
 		} else if (nr == 1) {
 			if (!place(m, i, i, 0))
 				m->fates[i] = FATE_NO_MEMORY;
+			begin_copy(m);
 		} else if (!migrate_pfn_to_page(m->args.src[i])) {
 			if (!large_hole(m) ||
 			    !place(m, i, i, DMIRROR_BLOCK_ORDER))
@@ -609,17 +650,6 @@ static void migration_plan(struct migration *m)
 	}
 	free_bulk(m);
 	dmirror_devmem_put_run(m->dev, &m->run);
-}
-
-/* Where the part of the batch ends that one engine gets; first is where. */
-static unsigned int share_end(const struct migration *m, unsigned int first,
-			      u64 share)
-{
-	u64 bytes = 0;
-
-	while (first < m->nr_segments && bytes < share)
-		bytes += m->segments[first++].len;
-	return first;
 }
 
 /* The page of the batch that a segment begins with, or the end of the batch. */
@@ -648,53 +678,58 @@ static bool copy_failed(struct migration *m, unsigned int first,
 }
 
 /*
- * Give each engine a share of what is left to copy, wait for all of them, and
- * look at what their fences say. Only then: what one has failed to copy, another
- * may still be writing to, and a wait that could be interrupted would leave them
- * writing to pages that are freed. False if nothing is left to be copied to.
+ * Wait for all engines, and look at what their fences say. Only then: what one has
+ * failed to copy, another may still be writing to, and a wait that could be
+ * interrupted would leave them writing to pages that are freed. False if nothing is
+ * left to be copied to.
  */
-static bool copy_round(struct migration *m, unsigned int *next, u64 share)
+static bool finish_jobs(struct migration *m, unsigned int first)
 {
-	struct dma_fence *fences[DMIRROR_HW_ENGINES_MAX];
-	unsigned int ends[DMIRROR_HW_ENGINES_MAX];
-	unsigned int first = *next, i, nr;
 	bool go_on = true;
+	unsigned int i;
 
-	for (nr = 0; *next < m->nr_segments; *next = ends[nr++]) {
-		ends[nr] = share_end(m, *next, share);
-		/* To wait for a job with a job in hand could be for ever. */
-		fences[nr] = dmirror_hw_copy(&m->dev->hw, m->segments + *next,
-					     ends[nr] - *next,
-					     nr ? GFP_NOWAIT : GFP_KERNEL,
-					     ends[nr] == m->nr_segments);
-		if (!fences[nr])
+	for (i = m->nr_jobs; i; i--)
+		dmirror_hw_help(m->fences[i - 1]);
+	for (i = 0; i < m->nr_jobs; i++)
+		dma_fence_wait(m->fences[i], false);
+	for (i = 0; i < m->nr_jobs; first = m->ends[i++]) {
+		if (dma_fence_get_status(m->fences[i]) < 0)
+			go_on = copy_failed(m, first, m->ends[i]) && go_on;
+		dma_fence_put(m->fences[i]);
+	}
+	m->nr_jobs = 0;
+	return go_on;
+}
+
+/* Give each engine that has none yet a share of what is left to copy. */
+static void submit_shares(struct migration *m)
+{
+	unsigned int i, end = m->submitted;
+	u64 left = 0, bytes, share;
+
+	for (i = m->submitted; i < m->nr_segments; i++)
+		left += m->segments[i].len;
+	share = DIV_ROUND_UP_ULL(left, m->dev->hw.nr_engines - m->nr_jobs);
+	share = max_t(u64, COPY_SHARE_MIN, share);
+
+	while (end < m->nr_segments) {
+		for (bytes = 0; end < m->nr_segments && bytes < share; end++)
+			bytes += m->segments[end].len;
+		if (!submit_copy(m, end, end == m->nr_segments))
 			break;
 	}
-	for (i = nr; i; i--)
-		dmirror_hw_help(fences[i - 1]);
-	for (i = 0; i < nr; i++)
-		dma_fence_wait(fences[i], false);
-	for (i = 0; i < nr; first = ends[i++]) {
-		if (dma_fence_get_status(fences[i]) < 0)
-			go_on = copy_failed(m, first, ends[i]) && go_on;
-		dma_fence_put(fences[i]);
-	}
-	return go_on;
 }
 
 static void migration_copy(struct migration *m)
 {
-	u64 bytes = 0, share;
-	unsigned int i, next;
+	unsigned int first = 0;
 
-	for (i = 0; i < m->nr_segments; i++)
-		bytes += m->segments[i].len;
-	share = max_t(u64, COPY_SHARE_MIN,
-		      DIV_ROUND_UP_ULL(bytes, m->dev->hw.nr_engines));
-
-	for (next = 0; next < m->nr_segments; )
-		if (!copy_round(m, &next, share))
+	do {
+		submit_shares(m);
+		if (!finish_jobs(m, first))
 			break;
+		first = m->submitted;
+	} while (m->submitted < m->nr_segments);
 }
 
 /* An error since place(): what is still whole is not to go there. */
@@ -934,6 +969,7 @@ static int setup_and_run(struct migration *m)
 	m->split = false;
 	m->nr_segments = 0;
 	m->room = 0;
+	m->submitted = 0;
 	ret = migrate_vma_setup(&m->args);
 	if (ret)
 		return ret;

@@ -6,6 +6,7 @@
 #   Tests: what is expected to find it, suites or single tests of suites (SUITE:TEST), the
 #          likeliest first; nothing else is run
 #   Tree: kernel		for mm/; driver without
+#   Undoes: <commit>		the fix of the kernel's that it takes back, if it does
 #   Kernel: latest		which one; 6.12 without
 #   Debug: 1			for what only that one sees; without, one with config/light.config
 
