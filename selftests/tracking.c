@@ -18,6 +18,31 @@
 #define UFFD_FEATURE_WP_UNPOPULATED	0x2000
 #endif
 
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC	0x8000
+#endif
+
+#ifndef PAGEMAP_SCAN
+#define PAGE_IS_WRITTEN		0x2
+#define PM_SCAN_WP_MATCHING	0x1
+struct pm_scan_arg {
+	__u64 size;
+	__u64 flags;
+	__u64 start;
+	__u64 end;
+	__u64 walk_end;
+	__u64 vec;
+	__u64 vec_len;
+	__u64 max_pages;
+	__u64 category_inverted;
+	__u64 category_mask;
+	__u64 category_anyof_mask;
+	__u64 return_mask;
+};
+
+#define PAGEMAP_SCAN		_IOWR('f', 16, struct pm_scan_arg)
+#endif
+
 #ifndef UFFDIO_MOVE
 #define UFFD_FEATURE_MOVE	0x10000
 struct uffdio_move {
@@ -316,6 +341,80 @@ static void *write_thread(void *arg)
 {
 	dm_poke(arg, 7);
 	return NULL;
+}
+
+/*
+ * How many bytes were written to since they were protected, at most 8 regions of them;
+ * they are protected anew. Negative: where the kernel cannot tell, or an error
+ */
+static long scan_written(char *mem, size_t len)
+{
+	struct { __u64 start, end, categories; } regions[8];
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.flags = PM_SCAN_WP_MATCHING,
+		.start = (uintptr_t)mem,
+		.end = (uintptr_t)mem + len,
+		.vec = (uintptr_t)regions,
+		.vec_len = ARRAY_SIZE(regions),
+		.category_mask = PAGE_IS_WRITTEN,
+		.return_mask = PAGE_IS_WRITTEN,
+	};
+	int fd = open("/proc/self/pagemap", O_RDONLY), nr, i;
+	long written = 0;
+
+	nr = ioctl(fd, PAGEMAP_SCAN, &arg);
+	close(fd);
+	for (i = 0; i < nr; i++)
+		written += regions[i].end - regions[i].start;
+	return nr < 0 ? -1 : written;
+}
+
+/*
+ * PAGEMAP_SCAN: the kernel lets go of the protection by itself when somebody writes, and
+ * tells afterwards which pages that were. Each way, protected there and here: what is not
+ * written is not told of when it has moved, and what the device or the CPU writes is.
+ *
+ * But what is protected on a private device mm leaves writable there, and lets go of the
+ * protection when the page comes back: only then is it told, whether or not it was written.
+ */
+TEST_F(state, written_since_scan)
+{
+	long late = variant->backing.memory_type == DMIRROR_MEMORY_PRIVATE ?
+		    self->page : 0;
+	__u64 word = dm_word(SEED, 0, 0);
+	long page = self->page;
+	unsigned int way;
+	const char *why;
+	int uffd;
+
+	why = watch_with(self->mem, self->len, UFFDIO_REGISTER_MODE_WP,
+			 UFFD_FEATURE_WP_ASYNC, &uffd);
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(self->len, scan_written(self->mem, self->len));
+	for (way = 0; way < DM_WAYS; way++) {
+		EXPECT_EQ(0, scan_written(self->mem, self->len));
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		EXPECT_EQ(0, scan_written(self->mem, self->len));
+		ASSERT_EQ(0, dm_write64(self->fd, self->mem, word));
+		EXPECT_EQ(page, scan_written(self->mem, self->len));
+		ASSERT_EQ(0, dm_back(self->fd, self->mem, self->len, way));
+		EXPECT_EQ(0, scan_written(self->mem, self->len));
+		dm_poke(self->mem, word);
+		EXPECT_EQ(page, scan_written(self->mem, self->len));
+
+		/* Written here, protected there */
+		dm_poke(self->mem, word);
+		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+		EXPECT_EQ(page, scan_written(self->mem, self->len));
+		ASSERT_EQ(0, dm_write64(self->fd, self->mem, word));
+		EXPECT_EQ(page - late, scan_written(self->mem, self->len));
+		ASSERT_EQ(0, dm_back(self->fd, self->mem, self->len, way));
+		EXPECT_EQ(late, scan_written(self->mem, self->len));
+	}
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	close(uffd);
 }
 
 /*
