@@ -8,6 +8,7 @@
 #include "dmirror_test.h"
 #include "dmirror_advice.h"
 #include "dmirror_entries.h"
+#include "dmirror_inject.h"
 #include "dmirror_storm.h"
 
 #define SEED		0xbeef
@@ -161,6 +162,60 @@ TEST_F(peers, migrate_between)
 	EXPECT_TRUE(dm_all(self->fds[0], self->mem, self->len,
 			   DMIRROR_PLACE_LOCAL));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+}
+
+/*
+ * A migration from the one to the other, with the @nth allocation of the call failing,
+ * or the @nth copy: 1 if one did, 0 if there was none, and memory is what it was.
+ */
+static int fail_between(int *fds, char *mem, char *buf, size_t len, bool copies,
+			unsigned int nth)
+{
+	struct dmirror_migrate m;
+	bool failed;
+	int ret;
+
+	ret = dm_settled(dm_to_device, fds[0], mem, len);
+	if (ret)
+		return ret;
+	if (copies)
+		dm_attr_start("fail_copy", nth - 1, 1);
+	else
+		dm_nth_start(nth);
+	ret = dm_migrate_raw(fds[1], mem, len, DMIRROR_TARGET_DEVICE, &m);
+	failed = copies ? !dm_attr_stop("fail_copy") : dm_nth_stop();
+	if (ret && ret != -ENOMEM && ret != -EFAULT && ret != -ENOSPC &&
+	    ret != -EIO)
+		return ret;
+	if (!ret && dm_migrate_sum(&m) != len)
+		return -ERANGE;
+	if (dm_stuck(fds[0], mem, len))
+		return -EBUSY;
+	if (dm_read(fds[0], mem, buf, len) || dm_bad(buf, len, SEED))
+		return -EILSEQ;
+	/* The same again, and it arrives. */
+	ret = dm_settled(dm_to_device, fds[1], mem, len);
+	return ret ?: dm_bad(mem, len, SEED) ? -EILSEQ : failed;
+}
+
+TEST_F_TIMEOUT(peers, failures_between, 120)
+{
+	size_t len = variant->backing.thp ? self->len : 4 * dm_page_size();
+	unsigned int end = dm_rounds(variant->backing.thp ? 16 : 64), copies, nth;
+	const char *why = dm_nth_setup() ?: dm_attr_start("fail_copy", 1, 0);
+	int ret;
+
+	if (why)
+		SKIP(return, "%s", why);
+	for (copies = 0; copies < 2; copies++) {
+		for (nth = 1, ret = 1; ret == 1 && nth <= end; nth++)
+			ret = fail_between(self->fds, self->mem, self->buf, len,
+					   copies, nth);
+		EXPECT_LE(0, ret) {
+			TH_LOG("%s %u", copies ? "copy" : "allocation", nth - 1);
+		}
+		EXPECT_LT(2, nth);
+	}
 }
 
 /* A part of it is the other's, for which it may take two attempts: all of it has moved. */

@@ -137,8 +137,10 @@ def print_ratios(cases, phases, newest):
             ratios.faster(case, "dmirror", 1)
     for row in phases:
         if newest and "/thp" in row["case"]:
+            copy, floor = float(row["copy_ns"]), ratios.time(row["case"], "floor")
             ratios.show(f"{row['case']}: the copy, share of the whole",
-                        float(row["copy_ns"]) / float(row["total_ns"]), 0.8, True)
+                        copy / float(row["total_ns"]), 0.8, True,
+                        copy / (copy + floor) if floor else None)
     print(f"{ratios.reached} reached, {ratios.missed} missed, of these {ratios.beyond} out of reach:"
           f"\nmm's part and the copies of the bytes, by {COPIES} at a time, take longer by themselves")
 
