@@ -83,4 +83,33 @@ static inline const char *dm_swap_begin_loop(void)
 	return NULL;
 }
 
+/* How many pages of the range pagemap says are not in memory */
+static inline size_t dm_in_swap(const char *mem, size_t len)
+{
+	size_t n = len / dm_page_size(), i, count = 0;
+	__u64 *entries = calloc(n, sizeof(*entries));
+
+	if (entries && !dm_pagemap(mem, len, entries))
+		for (i = 0; i < n; i++)
+			count += !!(entries[i] & DM_PAGEMAP_SWAP);
+	free(entries);
+	return count;
+}
+
+/* Writes all of it out: 0. A page can be in use for a moment. */
+static inline int dm_page_out(const char *mem, size_t len)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < DM_RETRIES; tries++) {
+		dm_settle();
+		madvise((void *)mem, len, MADV_PAGEOUT);
+		if (dm_in_swap(mem, len) == len / dm_page_size())
+			return 0;
+	}
+	fprintf(stderr, "# %zu of %zu pages are written out\n",
+		dm_in_swap(mem, len), len / dm_page_size());
+	return -EAGAIN;
+}
+
 #endif

@@ -10,35 +10,6 @@
 
 #define DM_KPF_SWAPCACHE	0x2000ULL
 
-/* How many pages of the range pagemap says are not in memory */
-static size_t in_swap(const char *mem, size_t len)
-{
-	size_t n = len / dm_page_size(), i, count = 0;
-	__u64 *entries = calloc(n, sizeof(*entries));
-
-	if (entries && !dm_pagemap(mem, len, entries))
-		for (i = 0; i < n; i++)
-			count += !!(entries[i] & DM_PAGEMAP_SWAP);
-	free(entries);
-	return count;
-}
-
-/* Writes all of it out: 0. A page can be in use for a moment. */
-static int page_out(const char *mem, size_t len)
-{
-	unsigned int tries;
-
-	for (tries = 0; tries < DM_RETRIES; tries++) {
-		dm_settle();
-		madvise((void *)mem, len, MADV_PAGEOUT);
-		if (in_swap(mem, len) == len / dm_page_size())
-			return 0;
-	}
-	fprintf(stderr, "# %zu of %zu pages are written out\n",
-		in_swap(mem, len), len / dm_page_size());
-	return -EAGAIN;
-}
-
 /* The last to write was the device, there; then it is back, out, and in again. */
 TEST_F(state, out_after_return)
 {
@@ -52,7 +23,7 @@ TEST_F(state, out_after_return)
 		dm_fill(self->buf, self->len, SEED + 1 + way);
 		ASSERT_EQ(0, dm_write(self->fd, self->mem, self->buf, self->len));
 		ASSERT_EQ(0, dm_back(self->fd, self->mem, self->len, way));
-		ASSERT_EQ(0, page_out(self->mem, self->len));
+		ASSERT_EQ(0, dm_page_out(self->mem, self->len));
 		EXPECT_EQ(self->len / 1024, dm_smaps(self->mem, self->len, "Swap"));
 		EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1 + way));
 		dm_settle();
@@ -76,7 +47,7 @@ TEST_F(state, swap_cache)
 	ASSERT_NE(NULL, turn);
 	if (why)
 		SKIP(return, "%s", why);
-	ASSERT_EQ(0, page_out(self->mem, self->len));
+	ASSERT_EQ(0, dm_page_out(self->mem, self->len));
 	pid = fork();
 	if (!pid) {
 		dm_await(turn, 1);
@@ -119,7 +90,7 @@ TEST_F(state, dirty_in_swap_cache)
 
 	if (why)
 		SKIP(return, "%s", why);
-	ASSERT_EQ(0, page_out(self->mem, self->len));
+	ASSERT_EQ(0, dm_page_out(self->mem, self->len));
 	for (i = 0; i < n; i++) {
 		dm_peek(self->mem + i * self->page);
 		cached += !!(dm_kpageflags(self->mem + i * self->page) &
@@ -138,7 +109,7 @@ TEST_F(state, dirty_in_swap_cache)
 	dm_attr_stop("fail_copy");
 	EXPECT_EQ(0, m.moved);
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
-	ASSERT_EQ(0, page_out(self->mem, self->len));
+	ASSERT_EQ(0, dm_page_out(self->mem, self->len));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED + 1));
 	dm_swap_end();
 }
@@ -153,7 +124,7 @@ TEST_F(state, swapped_out_stays)
 
 	if (why)
 		SKIP(return, "%s", why);
-	ASSERT_EQ(0, page_out(self->mem, self->len));
+	ASSERT_EQ(0, dm_page_out(self->mem, self->len));
 	ASSERT_EQ(0, dm_migrate_raw(self->fd, self->mem, self->len,
 				    DMIRROR_TARGET_DEVICE, &m));
 	EXPECT_EQ(self->len, m.busy);
@@ -161,7 +132,7 @@ TEST_F(state, swapped_out_stays)
 	ASSERT_EQ(0, dm_migrate_raw(self->fd, self->mem, self->len,
 				    DMIRROR_TARGET_SYSTEM, &m));
 	EXPECT_EQ(self->len, m.resident);
-	EXPECT_EQ(self->len / self->page, in_swap(self->mem, self->len));
+	EXPECT_EQ(self->len / self->page, dm_in_swap(self->mem, self->len));
 	EXPECT_TRUE(dm_all(self->fd, self->mem, self->len, DMIRROR_PLACE_HOLE));
 
 	/* The CPU writes to a part of it. */
@@ -202,7 +173,7 @@ TEST_F(state, swapped_out_comes)
 	ASSERT_EQ(0, dm_atomic(self->fd, DMIRROR_ATOMIC_ADD, other, 8, 0, 0, &a));
 	if (a.flags != DMIRROR_ATOMIC_EXCLUSIVE)
 		SKIP(dm_swap_end(); return, "no page can be had exclusively here");
-	ASSERT_EQ(0, page_out(self->mem, self->len));
+	ASSERT_EQ(0, dm_page_out(self->mem, self->len));
 	if (!dm_kernel_before(6, 12))
 		EXPECT_EQ(0, dm_to_device_settled(self->fd, self->mem, self->len));
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));

@@ -38,7 +38,8 @@
  * -EOVERFLOW  Address plus length does not fit, or is above the address space.
  * -EFAULT     A pointer given to the ioctl cannot be read or written, or the
  *             mirrored range has an address with nothing mapped or no right
- *             to read; then ``fault_addr`` says which.
+ *             to read, or one that userfaultfd is to fill in or has made
+ *             read-only; then ``fault_addr`` says which.
  * -EPERM      The device was to write to memory that the program may not
  *             write to; ``fault_addr`` says where.
  * -EXDEV      The file was opened by another process: it mirrors that one's
@@ -166,8 +167,9 @@ struct dmirror_query {
  * @DMIRROR_TARGET_SYSTEM: in system memory
  * @DMIRROR_TARGET_DEVICE: in the memory of the device whose node is open
  * @DMIRROR_TARGET_STAY: where it is: mm collects the pages and puts them back,
- *	which counts as @resident in struct dmirror_migrate. What that takes is
- *	the least that a migration of the range can take
+ *	which counts as @resident in struct dmirror_migrate. What it cannot collect,
+ *	also for it is another device's or not yet read from a file, is @busy. What that
+ *	takes is the least that a migration of the range can take
  */
 enum dmirror_target {
 	DMIRROR_TARGET_SYSTEM	= 1,
@@ -342,7 +344,8 @@ struct dmirror_atomic {
 /**
  * enum dmirror_place - where a page is
  * @DMIRROR_PLACE_HOLE: nowhere that can be seen: nothing mapped, not yet touched,
- *	swapped out, on its way, or had exclusively through another file
+ *	swapped out, on its way, or had exclusively, through another file or by
+ *	this one before it was asked to migrate
  * @DMIRROR_PLACE_SYSTEM: in system memory
  * @DMIRROR_PLACE_ZERO: the zero page, which only reads use
  * @DMIRROR_PLACE_LOCAL: in the memory of the device whose node is open
