@@ -28,12 +28,16 @@
 /* first_pfn of a device without memory: higher than any pfn. */
 #define NO_PFN	ULONG_MAX
 
-/* The list that a block is on by how many of its pages can be given out. */
-static struct list_head *block_list(struct dmirror_devmem *devmem,
-				    const struct dmirror_block *block)
+/* How many pages of a block cannot be given out: it is on a list by that. */
+static unsigned int taken_pages(const struct dmirror_block *block)
 {
-	unsigned int taken = block->used + block->withheld;
+	return block->used + block->withheld;
+}
 
+/* The list that a block is on of which so many are taken. */
+static struct list_head *block_list(struct dmirror_devmem *devmem,
+				    unsigned int taken)
+{
 	if (!taken)
 		return &devmem->empty;
 	return taken < DMIRROR_BLOCK_PAGES ? &devmem->partial : &devmem->full;
@@ -47,17 +51,18 @@ static void block_account(struct dmirror_devmem *devmem,
 			  struct dmirror_block *block, long pages,
 			  unsigned int withheld)
 {
-	struct list_head *old = block_list(devmem, block), *list;
+	unsigned int before = taken_pages(block);
+	struct list_head *list;
 
 	lockdep_assert_held(&devmem->lock);
 	block->used += pages;
 	devmem->used += pages;
 	block->withheld += withheld;
 	devmem->withheld += withheld;
-	list = block_list(devmem, block);
+	list = block_list(devmem, taken_pages(block));
 	if (!block->used)
 		list_del_init(&block->lru);
-	if (list != old && !block->evicting)
+	if (list != block_list(devmem, before) && !block->evicting)
 		list_move(&block->link, list);
 }
 
@@ -488,15 +493,18 @@ int dmirror_pfn_check(unsigned long pfn)
  */
 u64 dmirror_bus_addr(const struct dmirror_device *dev, const struct page *page)
 {
-	struct dmirror_device *owner = dmirror_page_device(page);
-	u64 addr = PFN_PHYS(page_to_pfn(page));
+	unsigned long pfn = page_to_pfn(page);
+	struct dmirror_device *owner;
+	u64 addr = PFN_PHYS(pfn);
 
+	if (has_pfn(&dev->devmem, pfn))
+		return addr - PFN_PHYS(dev->devmem.first_pfn);
+
+	owner = dmirror_page_device(page);
 	if (!owner || (owner != dev && owner->type == DMIRROR_MEMORY_COHERENT))
 		return addr | DMIRROR_HW_SYSTEM;
 
 	addr -= PFN_PHYS(owner->devmem.first_pfn);
-	if (owner == dev)
-		return addr;
 	return addr | DMIRROR_HW_PEER |
 	       (u64)owner->id << DMIRROR_HW_PEER_SHIFT;
 }
@@ -711,7 +719,7 @@ static void take_out(struct dmirror_block *block)
 static void put_in(struct dmirror_devmem *devmem, struct dmirror_block *block)
 {
 	block->evicting = false;
-	list_add(&block->link, block_list(devmem, block));
+	list_add(&block->link, block_list(devmem, taken_pages(block)));
 }
 
 /**

@@ -123,7 +123,7 @@ enum phase {
  * @full: an allocation failed for want of memory
  * @entries: entries of args.src that moved
  * @anon: the mapping is of anonymous memory
- * @whole: no page lacks its contents, see contents()
+ * @whole: no page lacks its contents, see contents(), nor is another device's
  * @ns: time spent in each phase, if somebody wants to know
  * @since: when the phase began, 0 if nobody does
  */
@@ -303,6 +303,11 @@ static void add_copy(struct migration *m, unsigned long i,
 	u64 to = device_addr(m, dst), from = device_addr(m, src);
 	u64 pos, part;
 
+	/* A share ends where a page does. */
+	if (len == PAGE_SIZE) {
+		add_segment(m, i, to, from, len);
+		return;
+	}
 	for (pos = 0; pos < len; pos += part) {
 		part = min(len - pos, m->room ?: m->dev->hw.share);
 		add_segment(m, i, to + pos, src ? from + pos : from, part);
@@ -543,6 +548,17 @@ static bool was_moved(const struct migration *m, struct page *page)
 }
 
 /*
+ * Whether a page is of the device, or stands for one that was. By owner mm has chosen
+ * what it collected; to look again is for where there are others.
+ */
+static bool is_local(const struct migration *m, const struct page *page)
+{
+	if (m->whole && m->args.vma)
+		return m->target == DMIRROR_TARGET_SYSTEM;
+	return dmirror_page_device(page) == m->dev;
+}
+
+/*
  * Whether a collected page is one that this migration is about. On an
  * interconnect mm collects memory of all devices, for it has one owner.
  */
@@ -555,7 +571,7 @@ static enum fate screen(const struct migration *m, unsigned long i,
 
 	if (m->target == DMIRROR_TARGET_STAY)
 		return FATE_RESIDENT;
-	local = page && dmirror_page_device(page) == m->dev;
+	local = page && is_local(m, page);
 	if (page && was_moved(m, page))
 		return FATE_RESIDENT;
 	if (m->purge && !(local && !error && dmirror_page_purgeable(page)))
