@@ -317,6 +317,27 @@ TEST_F_TIMEOUT(advice, no_page_for_what_was_dropped, 120)
 }
 
 /*
+ * While the device has placeholders, a migration collects what is on it as well: it stays
+ * there, and as purgeable as it was.
+ */
+TEST_F(advice, resident_beside_a_placeholder)
+{
+	char *other = dm_alloc(&self->dm, self->len, SEED + 1);
+	struct dmirror_migrate m;
+
+	ASSERT_NE(NULL, other);
+	ASSERT_EQ(0, drop(self, other, self->len));
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_dontneed(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, dm_migrate(self->fd, self->mem, self->len,
+				DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(0, m.moved);
+	EXPECT_EQ(self->len, m.resident);
+	EXPECT_EQ(self->len, dm_counter(self->device, "purgeable"));
+	munmap(other, self->len);
+}
+
+/*
  * Memory that somebody holds cannot be said to be not needed. Twice: of a device's
  * pages mm takes the first reference that it does not know for the device's own.
  */

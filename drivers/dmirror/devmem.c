@@ -28,13 +28,13 @@
 /* first_pfn of a device without memory: higher than any pfn. */
 #define NO_PFN	ULONG_MAX
 
-/* How many pages of a block cannot be given out: it is on a list by that. */
+/* Pages of a block that cannot be given out; they decide which list it is on. */
 static unsigned int taken_pages(const struct dmirror_block *block)
 {
 	return block->used + block->withheld;
 }
 
-/* The list that a block is on of which so many are taken. */
+/* The list for a block with so many pages taken. */
 static struct list_head *block_list(struct dmirror_devmem *devmem,
 				    unsigned int taken)
 {
@@ -171,18 +171,20 @@ VISIBLE_IF_KUNIT void dmirror_pages_return(struct dmirror_devmem *devmem,
 	unsigned int nr = 1U << order;
 	struct dmirror_block *block;
 	unsigned long flags;
+	bool taken;
 
 	block = &devmem->blocks[page / DMIRROR_BLOCK_PAGES];
 	spin_lock_irqsave(&devmem->lock, flags);
 	mark_purgeable(devmem, block, index, nr, false);
 	block->unready = false;
 	if (order) {
-		WARN_ON_ONCE(find_next_zero_bit(block->map, index + nr, index) <
-			     index + nr);
+		taken = find_next_zero_bit(block->map, index + nr, index) ==
+			index + nr;
 		bitmap_clear(block->map, index, nr);
 	} else {
-		WARN_ON_ONCE(!__test_and_clear_bit(index, block->map));
+		taken = __test_and_clear_bit(index, block->map);
 	}
+	WARN_ON_ONCE(!taken);
 	block_account(devmem, block, -(long)nr,
 		      withhold(devmem, block, index, nr));
 	spin_unlock_irqrestore(&devmem->lock, flags);
@@ -485,7 +487,7 @@ int dmirror_pfn_check(unsigned long pfn)
 /**
  * dmirror_bus_addr() - how a device's engines reach a page
  * @dev: the device
- * @page: any page of memory
+ * @page: any page of memory, and no placeholder
  *
  * Context: as for dmirror_page_device().
  * Return: the address, as hw.h defines it. Memory of another device that the
@@ -501,7 +503,7 @@ u64 dmirror_bus_addr(const struct dmirror_device *dev, const struct page *page)
 		return addr - PFN_PHYS(dev->devmem.first_pfn);
 
 	owner = dmirror_page_device(page);
-	if (!owner || (owner != dev && owner->type == DMIRROR_MEMORY_COHERENT))
+	if (!owner || owner->type == DMIRROR_MEMORY_COHERENT)
 		return addr | DMIRROR_HW_SYSTEM;
 
 	addr -= PFN_PHYS(owner->devmem.first_pfn);

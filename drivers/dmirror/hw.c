@@ -460,7 +460,8 @@ static struct dmirror_hw_engine *choose_engine(struct dmirror_hw *hw)
  * @hw: the hardware
  * @segments: what to copy, whole pages; to stay until the fence signals
  * @nr: how many
- * @gfp: GFP_KERNEL, or GFP_NOWAIT for who holds a fence already
+ * @gfp: GFP_KERNEL, or GFP_NOWAIT for who holds a fence already, or will wait for
+ *	memory before he waits for this one: what is set aside is not for him
  * @last: the caller has no more to submit, and is about to wait. An idle engine then
  *	gets the CPU that would do so, as by dmirror_hw_help()
  *
@@ -477,9 +478,11 @@ struct dma_fence *dmirror_hw_copy(struct dmirror_hw *hw,
 				  unsigned int nr, gfp_t gfp, bool last)
 {
 	struct dmirror_hw_engine *engine = choose_engine(hw);
-	struct copy_job *job = mempool_alloc(hw->jobs, gfp);
+	struct copy_job *job;
 	bool idle;
 
+	job = gfpflags_allow_blocking(gfp) ? mempool_alloc(hw->jobs, gfp) :
+					     kmalloc(sizeof(*job), gfp | __GFP_NOWARN);
 	if (!job)
 		return NULL;
 	*job = (struct copy_job) {

@@ -107,7 +107,8 @@ struct dmirror_hw_link {
  * @share: the most that a segment may have, so that all engines get a part of
  *	a block that is in one piece
  * @next_engine: where to look for an idle one
- * @jobs: memory for copy jobs, so that one at a time never fails
+ * @jobs: memory for copy jobs, so that one at a time never fails. Who has it waits
+ *	for nothing but the engine
  * @link: the interconnect that the device is on, or NULL
  * @compute: the compute engine
  * @faults: what its jobs found not to be mapped

@@ -6,8 +6,9 @@
  *
  *	setup		mm collects, locks and unmaps the source pages. Its
  *			invalidation has svm.c drop what devices map of them
- *	plan		allocate destinations, locked, and list what to copy
- *	copy		by the device's engines
+ *	plan		allocate destinations, locked, and list what to copy, with
+ *			which engines begin
+ *	copy		the rest, by the device's engines
  *	pages		mm moves what it knows of each page to its destination
  *	finalize	mm maps whichever page it now is, unlocks and frees
  *
@@ -123,7 +124,7 @@ enum phase {
  * @full: an allocation failed for want of memory
  * @entries: entries of args.src that moved
  * @anon: the mapping is of anonymous memory
- * @whole: no page lacks its contents, see contents(), nor is another device's
+ * @whole: no page lacks its contents, see contents()
  * @ns: time spent in each phase, if somebody wants to know
  * @since: when the phase began, 0 if nobody does
  */
@@ -303,7 +304,7 @@ static void add_copy(struct migration *m, unsigned long i,
 	u64 to = device_addr(m, dst), from = device_addr(m, src);
 	u64 pos, part;
 
-	/* A share ends where a page does. */
+	/* A share is whole pages, so that one always fits into what is left of it. */
 	if (len == PAGE_SIZE) {
 		add_segment(m, i, to, from, len);
 		return;
@@ -549,12 +550,18 @@ static bool was_moved(const struct migration *m, struct page *page)
 
 /*
  * Whether a page is of the device, or stands for one that was. By owner mm has chosen
- * what it collected; to look again is for where there are others.
+ * that. To look again is for where several devices have one owner, and where what is
+ * on the device was collected for the sake of placeholders.
  */
 static bool is_local(const struct migration *m, const struct page *page)
 {
-	if (m->whole && m->args.vma)
-		return m->target == DMIRROR_TARGET_SYSTEM;
+	const unsigned long device = MIGRATE_VMA_SELECT_DEVICE_PRIVATE |
+				     MIGRATE_VMA_SELECT_DEVICE_COHERENT;
+	bool system = m->args.flags & MIGRATE_VMA_SELECT_SYSTEM;
+
+	if (m->args.vma && !m->dev->hw.link &&
+	    !(system && m->args.flags & device))
+		return !system;
 	return dmirror_page_device(page) == m->dev;
 }
 
@@ -595,16 +602,15 @@ static enum fate screen(const struct migration *m, unsigned long i,
 
 /*
  * Have an engine copy what is listed and has not been submitted, up to a segment.
- * False if there is no memory for a job: to wait for one with a job in hand could be
- * for ever.
+ * False if there is no memory for a job.
  */
-static bool submit_copy(struct migration *m, unsigned int end, bool last)
+static bool submit_copy(struct migration *m, unsigned int end, gfp_t gfp,
+			bool last)
 {
 	unsigned int i = m->nr_jobs;
 
 	m->fences[i] = dmirror_hw_copy(&m->dev->hw, m->segments + m->submitted,
-				       end - m->submitted,
-				       i ? GFP_NOWAIT : GFP_KERNEL, last);
+				       end - m->submitted, gfp, last);
 	if (!m->fences[i])
 		return false;
 	m->ends[i] = end;
@@ -614,14 +620,18 @@ static bool submit_copy(struct migration *m, unsigned int end, bool last)
 }
 
 /*
- * While the rest of a block is planned, engines can work on their shares of it: of small
- * pages none is taken back before the copy. The last share is for migration_copy().
+ * While the rest of a block is planned, engines can work on their shares of it. The last
+ * share is for migration_copy(). place_hole() and place_split(), which take destinations
+ * back, come for large entries only, and those are all of their batch. That memory is
+ * allocated with such a job in hand delays nobody: it is of no reserve, and its fence
+ * is waited for here alone.
  */
 static void begin_copy(struct migration *m)
 {
-	if (!m->room && m->to_place && m->submitted < m->nr_segments &&
+	if (!m->room && m->submitted < m->nr_segments &&
+	    m->to_place >= PHYS_PFN(COPY_SHARE_MIN) &&
 	    m->nr_jobs + 1 < m->dev->hw.nr_engines)
-		submit_copy(m, m->nr_segments, false);
+		submit_copy(m, m->nr_segments, GFP_NOWAIT, false);
 }
 
 static void migration_plan(struct migration *m)
@@ -717,7 +727,10 @@ static bool finish_jobs(struct migration *m, unsigned int first)
 	return go_on;
 }
 
-/* Give each engine that has none yet a share of what is left to copy. */
+/*
+ * Give each engine that has none yet a share of what is left to copy. To wait for
+ * memory for a job with one in hand could be for ever.
+ */
 static void submit_shares(struct migration *m)
 {
 	unsigned int i, end = m->submitted;
@@ -731,7 +744,8 @@ static void submit_shares(struct migration *m)
 	while (end < m->nr_segments) {
 		for (bytes = 0; end < m->nr_segments && bytes < share; end++)
 			bytes += m->segments[end].len;
-		if (!submit_copy(m, end, end == m->nr_segments))
+		if (!submit_copy(m, end, m->nr_jobs ? GFP_NOWAIT : GFP_KERNEL,
+				 end == m->nr_segments))
 			break;
 	}
 }

@@ -39,7 +39,10 @@ TRACE_DEFINE_ENUM(DMIRROR_TARGET_SYSTEM);
 TRACE_DEFINE_ENUM(DMIRROR_TARGET_DEVICE);
 TRACE_DEFINE_ENUM(DMIRROR_TARGET_STAY);
 
-/* A batch was migrated; the phases are those of the protocol in migrate.c. */
+/*
+ * A batch was migrated; the phases are those of the protocol in migrate.c. What engines
+ * copy while the rest is planned is in no time of its own.
+ */
 TRACE_EVENT(dmirror_migrate,
 	TP_PROTO(unsigned int dev, unsigned int target, u64 addr,
 		 unsigned long npages, unsigned long moved, const u64 *ns),

@@ -168,7 +168,7 @@ struct dmirror_query {
  * @DMIRROR_TARGET_DEVICE: in the memory of the device whose node is open
  * @DMIRROR_TARGET_STAY: where it is: mm collects the pages and puts them back,
  *	which counts as @resident in struct dmirror_migrate. What it cannot collect,
- *	also for it is another device's or not yet read from a file, is @busy. What that
+ *	also because it is another device's or not yet read from a file, is @busy. What that
  *	takes is the least that a migration of the range can take
  */
 enum dmirror_target {
@@ -344,8 +344,8 @@ struct dmirror_atomic {
 /**
  * enum dmirror_place - where a page is
  * @DMIRROR_PLACE_HOLE: nowhere that can be seen: nothing mapped, not yet touched,
- *	swapped out, on its way, or had exclusively, through another file or by
- *	this one before it was asked to migrate
+ *	swapped out, on its way, or had exclusively, through another file or
+ *	through this one before it was asked to migrate
  * @DMIRROR_PLACE_SYSTEM: in system memory
  * @DMIRROR_PLACE_ZERO: the zero page, which only reads use
  * @DMIRROR_PLACE_LOCAL: in the memory of the device whose node is open
