@@ -608,58 +608,69 @@ static inline int storm_there_and_back(struct storm_hand *h)
 	return ret ?: storm_check(h, first, at);
 }
 
-/* A page is needed again: the device that has it is to know, and to say if it is gone. */
-static inline int storm_need(struct storm_hand *h, char *at, bool *dropped,
-			     bool *unplugged)
+/*
+ * Pages are needed again: the device that has them is to know, and to say if it has
+ * dropped any; one that was unplugged does not. Of pages that two devices have, each
+ * is busy with those of the other.
+ */
+static inline int storm_need(struct storm_hand *h, char *at, size_t len,
+			     bool *dropped)
 {
-	struct storm *s = h->storm;
 	struct dmirror_advise a;
-	unsigned int tries, i;
 	int ret = -EBUSY, error;
+	unsigned int i;
 
-	for (tries = 0; ret == -EBUSY && tries < DM_RETRIES; tries++) {
-		if (tries)
+	for (i = 0; i < ARRAY_SIZE(h->fds); i++) {
+		error = dm_advise(h->fds[i], at, len, DMIRROR_ADVICE_WILLNEED,
+				  &a);
+		storm_add(&h->storm->tally->dropped, a.dropped);
+		*dropped |= a.dropped || error == -ENODEV || error == -EBADF;
+		error = storm_gone(h, i, error);
+		if (error && error != -EBUSY)
+			return error;
+		if (!error)
+			ret = 0;
+	}
+	return ret;
+}
+
+/* All of them at once, or else one by one, and again where somebody holds one */
+static inline int storm_need_all(struct storm_hand *h, char *at, size_t len,
+				 bool *dropped)
+{
+	int ret = storm_need(h, at, len, dropped);
+	size_t page = h->storm->dm.page;
+	unsigned int tries = 0;
+	char *end = at + len;
+
+	while (ret == -EBUSY && at < end && tries < DM_RETRIES) {
+		ret = storm_need(h, at, page, dropped);
+		if (!ret) {
+			at += page;
+			ret = at < end ? -EBUSY : 0;
+		} else if (ret == -EBUSY) {
 			dm_settle();
-		for (i = 0; i < ARRAY_SIZE(h->fds); i++) {
-			error = dm_advise(h->fds[i], at, s->dm.page,
-					  DMIRROR_ADVICE_WILLNEED, &a);
-			storm_add(&s->tally->dropped, a.dropped);
-			*dropped |= a.dropped || (!error && !a.retained);
-			*unplugged |= error == -ENODEV || error == -EBADF;
-			error = storm_gone(h, i, error);
-			/* Where another device has it, that one is busy, and this one not. */
-			if (error != -EBUSY)
-				ret = error;
-			if (error && error != -EBUSY)
-				return error;
+			tries++;
 		}
 	}
 	return ret;
 }
 
-/*
- * What was dropped reads as zeroes. A device that was unplugged does not say what it
- * dropped, of this page and the others, and may not be gone yet.
- */
-static inline int storm_needed(struct storm_hand *h, size_t page,
-			       bool *unplugged)
+/* What was dropped reads as zeroes, as soon as an unplugged device is gone. */
+static inline int storm_check_needed(struct storm_hand *h, size_t page,
+				     bool dropped)
 {
 	struct storm *s = h->storm;
-	char *at = storm_page(s, page);
 	unsigned int tries;
-	bool dropped = false;
-	int ret = storm_need(h, at, &dropped, unplugged);
 
-	if (ret)
-		return ret;
-	for (tries = 0; dm_cpu_read(at, h->buf, s->dm.page); tries++) {
+	for (tries = 0; dm_cpu_read(storm_page(s, page), h->buf, s->dm.page); tries++) {
 		if (tries == DM_RETRIES)
 			return -EFAULT;
 		dm_settle();
 	}
-	if (!(dropped || *unplugged) || !dm_zero(h->buf, s->dm.page))
-		return storm_check(h, page, h->buf);
-	return 0;
+	if (dropped && dm_zero(h->buf, s->dm.page))
+		return 0;
+	return storm_check(h, page, h->buf);
 }
 
 /* For a moment the device may drop pages instead of evicting them. */
@@ -670,7 +681,7 @@ static inline int storm_purge(struct storm_hand *h)
 	size_t first = storm_own_unit(h), len = s->unit * s->dm.page, i;
 	char *at = storm_page(s, first);
 	struct dmirror_advise a;
-	bool unplugged = false;
+	bool dropped = false;
 	int ret;
 
 	ret = storm_migrate(h, at, len, which, DMIRROR_TARGET_DEVICE);
@@ -681,8 +692,9 @@ static inline int storm_purge(struct storm_hand *h)
 	if (!ret)
 		dm_evict(s->devices[which], len);
 	ret = ret == -EBUSY ? 0 : storm_gone(h, which, ret);
+	ret = ret ?: storm_need_all(h, at, len, &dropped);
 	for (i = first; i < first + s->unit && !ret; i++) {
-		ret = storm_needed(h, i, &unplugged);
+		ret = storm_check_needed(h, i, dropped);
 		storm_write(h, i, storm_next_seed(h));
 	}
 	storm_add(&s->purges_over, 1);

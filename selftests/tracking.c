@@ -375,13 +375,13 @@ static long scan_written(char *mem, size_t len)
  * tells afterwards which pages that were. Each way, protected there and here: what is not
  * written is not told of when it has moved, and what the device or the CPU writes is.
  *
- * But what is protected on a private device mm leaves writable there, and lets go of the
- * protection when the page comes back: only then is it told, whether or not it was written.
+ * But what is protected on a private device mm leaves writable there: what is written is
+ * told when the page comes back, and also if nothing is. With PAGE_TABLE_CHECK it warns
+ * of that, so that this is left out.
  */
 TEST_F(state, written_since_scan)
 {
-	long late = variant->backing.memory_type == DMIRROR_MEMORY_PRIVATE ?
-		    self->page : 0;
+	bool private = variant->backing.memory_type == DMIRROR_MEMORY_PRIVATE;
 	__u64 word = dm_word(SEED, 0, 0);
 	long page = self->page;
 	unsigned int way;
@@ -404,14 +404,16 @@ TEST_F(state, written_since_scan)
 		dm_poke(self->mem, word);
 		EXPECT_EQ(page, scan_written(self->mem, self->len));
 
+		if (private)
+			continue;
 		/* Written here, protected there */
 		dm_poke(self->mem, word);
 		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
 		EXPECT_EQ(page, scan_written(self->mem, self->len));
 		ASSERT_EQ(0, dm_write64(self->fd, self->mem, word));
-		EXPECT_EQ(page - late, scan_written(self->mem, self->len));
+		EXPECT_EQ(page, scan_written(self->mem, self->len));
 		ASSERT_EQ(0, dm_back(self->fd, self->mem, self->len, way));
-		EXPECT_EQ(late, scan_written(self->mem, self->len));
+		EXPECT_EQ(0, scan_written(self->mem, self->len));
 	}
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 	close(uffd);
