@@ -832,6 +832,7 @@ struct storm_op {
 	int (*run)(struct storm_hand *h);
 	unsigned int weight;
 	bool splits;		/* huge pages, so that PTEs map them */
+	bool small;		/* takes too long of a huge page, page by page */
 	bool unmaps;		/* what may be on the device */
 };
 
@@ -856,7 +857,7 @@ static const struct storm_op storm_ops[] = {
 	{ "free", storm_free, .weight = 1 },
 	{ "unmap", storm_unmap, .weight = 2, .unmaps = true },
 	{ "there and back", storm_there_and_back, .weight = 1 },
-	{ "purge", storm_purge, .weight = 2 },
+	{ "purge", storm_purge, .weight = 2, .small = true },
 	{ "mremap", storm_mremap, .weight = 2, .unmaps = true },
 	{ "mprotect", storm_mprotect, .weight = 2 },
 	{ "merge", storm_merge, .weight = 2, .splits = true },
@@ -874,7 +875,7 @@ static inline bool storm_whole(const struct dm *dm)
 /* What is not to be done to this kind of memory, on this kernel */
 static inline bool storm_excludes(const struct dm *dm, const struct storm_op *op)
 {
-	return (op->splits && storm_whole(dm)) ||
+	return ((op->splits || op->small) && storm_whole(dm)) ||
 	       (op->unmaps && dm_huge_pages_stay(dm));
 }
 
