@@ -15,8 +15,8 @@ MODARGS="spm_addr_dev0=0x100000000 spm_addr_dev1=0x120000000 spm_size=512"
 # is its clock wrong; who finds it so has the kernel patch itself in the middle of a run.
 CMDLINE="console=ttyS0 panic=-1 panic_on_warn=1 oops=panic transparent_hugepage=always
 	memmap=1G\$0x100000000 hugepages=16 numa=fake=2 secretmem.enable=1
-	no_timer_check tsc=reliable rcupdate.rcu_cpu_stall_timeout=120 kunit.enable=1 kunit.autorun=1
-	printk.devkmsg=on"
+	no_timer_check tsc=reliable rcupdate.rcu_cpu_stall_timeout=120 kunit.enable=1
+	kunit.autorun=1 printk.devkmsg=on"
 
 # new_vm NAME: a folder for the files of a VM, V_DIR; those of earlier ones are removed.
 new_vm() {
