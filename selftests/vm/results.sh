@@ -51,7 +51,7 @@ warning   WARNING"
 KERNEL_HARMLESS="WARNING: workqueue cpumask: online intersect > possible intersect"
 
 # check_log: the console as a suite of its own, so that a complaint is a failed test also
-# where the tests went well.
+# where the tests went well. The first of a kind is shown with what the kernel says about it.
 check_log() {
 	local name pattern found number=0
 	tr -d '\r' <"$V_DIR/console" | sed "/$KERNEL_HARMLESS/d" | awk '
@@ -62,7 +62,8 @@ check_log() {
 	while read -r name pattern; do
 		[ -n "$name" ] || continue
 		number=$((number + 1))
-		found=$(grep -E -- "$pattern" "$V_DIR/console.suites" | sed -n 1,5p || :)
+		found=$({ grep -E -m 1 -A 150 -- "$pattern" "$V_DIR/console.suites"
+			grep -E -- "$pattern" "$V_DIR/console.suites" | sed -n 2,5p; } || :)
 		grep -vE -- "$pattern" "$V_DIR/console.suites" >"$V_DIR/console.rest" || :
 		mv "$V_DIR/console.rest" "$V_DIR/console.suites"
 		[ -z "$found" ] || printf '# %s\nnot ' "${found//$'\n'/$'\n# '}"
