@@ -153,12 +153,6 @@ static inline int dm_set_plugged(unsigned int device, const char *value)
 	return ret;
 }
 
-/* Whether nothing of mm is to be avoided: the environment says that it has patches/mm. */
-static inline bool dm_avoids_nothing(void)
-{
-	return getenv("STORM_ALL");
-}
-
 /*
  * On 7.2 who unmaps a huge page that is on its way from private memory, as by
  * MADV_DONTNEED or by exiting while somebody else evicts it, drops a reference that
