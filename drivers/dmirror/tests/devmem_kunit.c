@@ -685,6 +685,30 @@ static void placeholder_forgets_the_error(struct kunit *test)
 	return_all(test);
 }
 
+/* A block with a bad page has less room when it is back, and is never given out whole. */
+static void bad_page_is_never_given_out(struct kunit *test)
+{
+	struct devmem_test *t = test->priv;
+	long block = take_block(test), page;
+	unsigned int i, nr = 1;
+
+	t->devmem.poisoned = 1;
+	set_bit(7, t->devmem.blocks[block / DMIRROR_BLOCK_PAGES].poisoned);
+	KUNIT_ASSERT_EQ(test, isolate(test, 0), block / DMIRROR_BLOCK_PAGES);
+	return_block(test, block);
+	dmirror_devmem_putback(&t->devmem, block / DMIRROR_BLOCK_PAGES);
+
+	for (i = 1; i < NR_BLOCKS; i++)
+		KUNIT_EXPECT_NE(test, take_whole(t), -1);
+	KUNIT_EXPECT_EQ(test, take_whole(t), -1);
+	for (i = 1; i < DMIRROR_BLOCK_PAGES; i++) {
+		page = dmirror_pages_take(&t->devmem, 0, &nr);
+		KUNIT_ASSERT_NE(test, page, -1);
+		KUNIT_EXPECT_NE(test, page, block + 7);
+	}
+	KUNIT_EXPECT_EQ(test, dmirror_pages_take(&t->devmem, 0, &nr), -1);
+}
+
 static struct kunit_case devmem_cases[] = {
 	KUNIT_CASE(new_memory_is_empty),
 	KUNIT_CASE(page_is_taken_and_returned),
@@ -707,6 +731,7 @@ static struct kunit_case devmem_cases[] = {
 	KUNIT_CASE(young_memory_stays),
 	KUNIT_CASE(refault_is_told_once),
 	KUNIT_CASE(placeholder_forgets_the_error),
+	KUNIT_CASE(bad_page_is_never_given_out),
 	{}
 };
 
