@@ -417,6 +417,24 @@ TEST_F(abi, write_hole)
 	munmap(hole, self->dm.len);
 }
 
+/* Nor does it allocate more than that, also where it faults in the middle. */
+TEST_F(abi, write_hole_no_further)
+{
+	size_t page = self->dm.page;
+	char *hole = dm_map_flags(16 * page, MADV_NOHUGEPAGE,
+				  PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS);
+
+	ASSERT_NE(NULL, hole);
+	ASSERT_EQ(0, dm_write(self->dm.fd, hole, self->mem, 4 * page));
+	EXPECT_EQ(4, dm_count(self->dm.fd, hole, 16 * page, DMIRROR_PLACE_SYSTEM));
+	ASSERT_EQ(0, dm_write(self->dm.fd, hole, self->mem, 8 * page));
+	EXPECT_EQ(8, dm_count(self->dm.fd, hole, 16 * page, DMIRROR_PLACE_SYSTEM));
+	EXPECT_TRUE(dm_all(self->dm.fd, hole + 8 * page, 8 * page,
+			   DMIRROR_PLACE_HOLE));
+	munmap(hole, 16 * page);
+}
+
 /*
  * What the device needs beside what it has comes to where it can be had, and what it
  * has stays: holes, and memory of the system, before and among it.
