@@ -22,11 +22,21 @@
  *		small ones
  *	dmirror_hold nodrop NODE
  *		looks at what a device without placeholders does
+ *	dmirror_hold load MODULE PARAMETERS
+ *		loads the module with one allocation failing, each of the last
+ *		ones in turn, and looks that nothing is left if that fails; 5 if
+ *		none can be made to fail
  */
+#include <dirent.h>
+#include <sys/syscall.h>
+
 #include "dmirror_test.h"
 #include "dmirror_advice.h"
+#include "dmirror_inject.h"
 
-#define SEED	0x401d
+#define SEED		0x401d
+#define NEVER		1000000
+#define FAILED_LOADS	24	/* by the last allocations: those of the nodes */
 
 static int fail(const char *what, int ret)
 {
@@ -297,6 +307,61 @@ static int without_placeholders(const char *node)
 	return dm_bad_from(mem + page, len - page, SEED, 1) != 0;
 }
 
+static bool has_node(void)
+{
+	struct dirent *entry;
+	bool found = false;
+	DIR *dir = opendir("/dev");
+
+	while (dir && !found && (entry = readdir(dir)))
+		found = strstr(entry->d_name, "dmirror");
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* Zero: it could be loaded, or not for want of memory, and then has left nothing */
+static int load_and_unload(int module, const char *parameters, bool *loaded)
+{
+	int ret = syscall(SYS_finit_module, module, parameters, 0) ? -errno : 0;
+
+	dm_nth_stop();
+	*loaded = !ret;
+	if (!ret)
+		return syscall(SYS_delete_module, "dmirror", 0) ? -errno : 0;
+	if (ret != -ENOMEM)
+		return ret;
+	return has_node() ? -EEXIST : 0;
+}
+
+static int load_with_failures(const char *path, const char *parameters)
+{
+	int module = open(path, O_RDONLY | O_CLOEXEC), ret;
+	unsigned int last, failed = 0;
+	const char *why = dm_nth_setup();
+	bool loaded;
+
+	if (module < 0)
+		return fail(path, -errno);
+	if (why)
+		return 5;
+	/* How many there are is what the counter has gone down by. */
+	dm_nth_start(NEVER);
+	ret = syscall(SYS_finit_module, module, parameters, 0) ? -errno : 0;
+	last = NEVER - dm_nth_left();
+	dm_nth_stop();
+	if (ret || syscall(SYS_delete_module, "dmirror", 0))
+		return fail(path, ret ?: -errno);
+	for (; failed < FAILED_LOADS && last; last--) {
+		dm_nth_start(last);
+		ret = load_and_unload(module, parameters, &loaded);
+		if (ret)
+			return fail("with an allocation that fails", ret);
+		failed += !loaded;
+	}
+	return failed == FAILED_LOADS ? 0 : fail("loads that failed", failed);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc >= 4 && !strcmp(argv[1], "keep"))
@@ -315,7 +380,9 @@ int main(int argc, char **argv)
 		return copy_between(argv[2]);
 	if (argc == 3 && !strcmp(argv[1], "nodrop"))
 		return without_placeholders(argv[2]);
+	if (argc == 4 && !strcmp(argv[1], "load"))
+		return load_with_failures(argv[2], argv[3]);
 	fprintf(stderr,
-		"usage: dmirror_hold keep NODE FIFO [file] | drop NODE FIFO | full NODE | size NODE | engines NODE NUMBER | window NODE | copy NODE | nodrop NODE\n");
+		"usage: dmirror_hold keep NODE FIFO [file] | drop NODE FIFO | full NODE | size NODE | engines NODE NUMBER | window NODE | copy NODE | nodrop NODE | load MODULE PARAMETERS\n");
 	return 2;
 }

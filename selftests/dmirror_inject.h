@@ -84,6 +84,15 @@ static inline int dm_nth_start(unsigned int nth)
 	return pwrite(fd, text, n, 0) == n ? 0 : -errno;
 }
 
+/* How many allocations before the one that is to fail */
+static inline unsigned int dm_nth_left(void)
+{
+	char text[16] = "";
+
+	return pread(dm_nth_file(), text, sizeof(text) - 1, 0) > 0 ?
+	       strtoul(text, NULL, 10) : 0;
+}
+
 /* Whether a failure was injected since dm_nth_start() */
 static inline bool dm_nth_stop(void)
 {

@@ -376,6 +376,64 @@ TEST_F(peers, owner_is_unplugged)
 				 self->len - self->dm.page, SEED, 1));
 }
 
+struct unmapping {
+	char *mem;
+	__u64 told;
+	unsigned int most;	/* how often it lets others run first */
+};
+
+static int unmap_when_told(struct dm_worker *w)
+{
+	struct unmapping *u = w->arg;
+	unsigned int i;
+
+	dm_await(&u->told, w->done + 1);
+	for (i = rand() % (u->most + 1); i; i--)
+		sched_yield();
+	return munmap(u->mem, DM_HUGE) ? -errno : 0;
+}
+
+/* It is gone between two steps of its way: then no device is in use that can be unplugged. */
+TEST_F_TIMEOUT(peers, unmapped_on_its_way, 120)
+{
+	struct unmapping u = { .most = 8 };
+	struct dm_worker w = {
+		.step = unmap_when_told, .arg = &u, .limit = RACE_ROUNDS,
+	};
+	unsigned int i, before = 0;
+	struct dmirror_migrate m;
+	int ret, fd;
+
+	ASSERT_EQ(0, dm_worker_start(&w));
+	for (i = 0; i < w.limit; i++) {
+		/* Small ones: who unmaps huge ones meets what 7.2 does wrong. */
+		u.mem = dm_map_flags(DM_HUGE, MADV_NOHUGEPAGE,
+				     PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS);
+		ASSERT_NE(NULL, u.mem);
+		dm_fill(u.mem, DM_HUGE, SEED);
+		ASSERT_EQ(0, dm_to_device_settled(self->fds[0], u.mem, DM_HUGE));
+		dm_poke(&u.told, i + 1);
+		ret = dm_migrate_raw(self->fds[1], u.mem, DM_HUGE,
+				     DMIRROR_TARGET_DEVICE, &m);
+		dm_await(&w.done, i + 1);
+		if (ret) {
+			ASSERT_EQ(-EFAULT, ret);
+			before++;
+			u.most += 8 + u.most / 8;
+		} else {
+			u.most -= u.most / 4;
+		}
+	}
+	TH_LOG("unmapped before the end in %u of %u rounds", before, i);
+	EXPECT_EQ(0, dm_worker_stop(&w));
+	for (i = 0; (fd = dm_open_number(i)) >= 0; i++) {
+		close(fd);
+		ASSERT_EQ(0, dm_unplug(i));
+		ASSERT_EQ(0, dm_plug(i));
+	}
+}
+
 /* Each device adds to the same words, wherever they are. */
 TEST_F(peers, atomics)
 {
