@@ -4,7 +4,7 @@
 # under out/, so that one checkout serves several kernels. Sourced after kernel.sh.
 
 # What a build in the checkout itself leaves there, and a copy does not want.
-BUILT=(--exclude='*.'{o,ko,mod,mod.c,cmd} --exclude={modules.order,Module.symvers})
+BUILT=(--exclude='*.'{o,ko,mod,mod.c,cmd,gcno} --exclude={modules.order,Module.symvers})
 
 # build_guest driver|tests [sample]: sets G_DIR, where things are built, and makes its initramfs:
 # the driver, the tests if asked for, and the sample of mutants.
