@@ -25,6 +25,9 @@ static bool should_fail_next(struct fault_attr *attr)
 	unsigned long flags;
 	bool fail;
 
+	if (!READ_ONCE(attr->probability))
+		return false;
+
 	spin_lock_irqsave(&fault_lock, flags);
 	fail = should_fail(attr, 1);
 	spin_unlock_irqrestore(&fault_lock, flags);
