@@ -26,7 +26,7 @@
  *		-c	only the cases whose names start so
  *		-e	those about a full device, which need one of half their size
  *	dmirror_bench -p
- *		the phases of migrations of 64 MiB instead, by the tracepoint
+ *		the phases of migrations instead, by the tracepoint
  */
 #include <signal.h>
 
@@ -40,6 +40,7 @@
 #define MIN_SLOW_RUNS	3
 #define MAX_FAILED	5
 #define PHASE_ROUNDS	5
+#define PHASE_ROUNDS_MAX	101
 #define TRACING		"/sys/kernel/tracing/"
 
 /*
@@ -836,7 +837,7 @@ static void print_phases(const struct bench_case *c, int which,
 			 struct phase_times *times, unsigned int n)
 {
 	struct phase_times *t = times;
-	__u64 totals[PHASE_ROUNDS];
+	__u64 totals[PHASE_ROUNDS_MAX];
 	char name[64];
 	unsigned int i;
 
@@ -855,11 +856,12 @@ static void print_phases(const struct bench_case *c, int which,
 /* The round with the median total stands for all; the first warms up */
 static int phases_of(const struct bench_case *c)
 {
-	struct phase_times times[2][PHASE_ROUNDS], *t0, *t1;
+	int rounds = c->bytes < 2 * MIB ? PHASE_ROUNDS_MAX : PHASE_ROUNDS;
+	struct phase_times times[2][PHASE_ROUNDS_MAX], *t0, *t1;
 	struct worker w = { .c = c, .d = &drivers[2] };
 	int ret = open_files(&w), i;
 
-	for (i = -1; !ret && i < PHASE_ROUNDS; i++) {
+	for (i = -1; !ret && i < rounds; i++) {
 		t0 = &times[0][i < 0 ? 0 : i];
 		t1 = &times[1][i < 0 ? 0 : i];
 		ret = get_memory(&w) ?:
@@ -868,32 +870,35 @@ static int phases_of(const struct bench_case *c)
 		put_memory(&w);
 	}
 	for (i = 0; !ret && i < 2; i++)
-		print_phases(c, i, times[i], PHASE_ROUNDS);
+		print_phases(c, i, times[i], rounds);
 	close(w.fds[0]);
 	return ret;
 }
 
 static int trace_phases(void)
 {
-	static const struct bench_case traced[] = {
-		MIGRATE(64 * MIB, false),
-		MIGRATE(64 * MIB, true),
-	};
 	const char *enable = TRACING "events/dmirror/dmirror_migrate/enable";
-	unsigned int i;
 	int ret = dm_file_write(enable, "1");
+	unsigned int i, failed = !!ret;
+	char name[64];
 
 	pin(1);
 	printf("case");
 	for (i = 0; i < ARRAY_SIZE(phases); i++)
 		printf(",%s_ns", phases[i]);
 	puts(",total_ns");
-	for (i = 0; !ret && i < ARRAY_SIZE(traced); i++)
-		ret = phases_of(&traced[i]);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (cases[i].run != run_migrate || cases[i].threads > 1)
+			continue;
+		ret = phases_of(&cases[i]);
+		if (!ret)
+			continue;
+		case_name(&cases[i], 0, name, sizeof(name));
+		fprintf(stderr, "# phases of %s: %s\n", name, strerror(-ret));
+		failed++;
+	}
 	dm_file_write(enable, "0");
-	if (ret)
-		fprintf(stderr, "# phases: %s\n", strerror(-ret));
-	return !!ret;
+	return !!failed;
 }
 
 int main(int argc, char **argv)

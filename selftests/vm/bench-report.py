@@ -64,8 +64,9 @@ def print_table(cases):
 class Ratios:
     """Prints ratios with their targets, and keeps count."""
 
-    def __init__(self, cases):
+    def __init__(self, cases, phases):
         self.cases = cases
+        self.phases = {row["case"]: row for row in phases}
         self.reached = self.missed = self.beyond = 0
 
     def time(self, case, driver):
@@ -89,14 +90,21 @@ class Ratios:
             verdict += f", {bound:.2f} at {'most' if least else 'least'}"
         print(f"{text:78}{value:8.2f}   {'>=' if least else '<='} {target:<5g}{verdict}")
 
+    def mm_time(self, case):
+        """An empty migration has less to finish: what mm took of a full one is in the phases."""
+        row = self.phases.get(case)
+        if not row:
+            return self.time(case, "floor")
+        return sum(float(row[p + "_ns"]) for p in ("setup", "pages", "finalize"))
+
     def least_time(self, case, driver):
         """What the case takes if nothing is added to mm's part and to the copies of the bytes."""
-        floor, copy = self.time(case, "floor"), self.copy_time(case)
-        if not floor or not copy:
+        mm, copy = self.mm_time(case), self.copy_time(case)
+        if not mm or not copy:
             return None
         # The ABI of test_hmm reads back what went to the device, in the caller.
         reads = driver == "dmirror-hmm" and case.startswith("to_device/")
-        return floor + copy + (self.time(case, "memcpy") if reads else 0)
+        return mm + copy + (self.time(case, "memcpy") if reads else 0)
 
     def faster(self, case, driver, target, least=None):
         ours, theirs = self.time(case, driver), self.time(case, "test_hmm")
@@ -105,16 +113,11 @@ class Ratios:
             self.show(f"{case}: {driver}, times as fast as test_hmm", theirs / ours, target, True,
                       theirs / least if least else None)
 
-    def yardstick(self, case, phases):
-        """An empty migration has less to finish: what mm took of a full one is in the phases."""
-        times = [self.time(case, d) for d in ("dmirror", "floor", "memcpy")]
-        if not all(times):
-            return
-        yard, bound = times[1] + times[2], None
-        if phases:
-            mm = sum(float(phases[p + "_ns"]) for p in ("setup", "pages", "finalize"))
-            bound = (mm + self.copy_time(case)) / yard
-        self.show(f"{case}: dmirror, time by floor + memcpy", times[0] / yard, 1.3, False, bound)
+    def yardstick(self, case):
+        ours, floor, copy = (self.time(case, d) for d in ("dmirror", "floor", "memcpy"))
+        if ours and floor and copy:
+            self.show(f"{case}: dmirror, time by floor + memcpy", ours / (floor + copy), 1.3,
+                      False, self.least_time(case, "dmirror") / (floor + copy))
 
     def like_floor(self, case):
         ours, floor = self.time(case, "dmirror"), self.time(case, "floor")
@@ -125,12 +128,12 @@ class Ratios:
 
 def print_ratios(cases, phases, newest):
     print("\nratios of medians, their targets")
-    ratios = Ratios(cases)
+    ratios = Ratios(cases, phases)
     size = {case: int(next(iter(rows.values()))["bytes"]) for case, rows in cases.items()}
     migrations = [c for c in cases if c.startswith("to_")]
     for case in migrations:
         if size[case] >= 2 << 20:
-            ratios.yardstick(case, next((r for r in phases if r["case"] == case), None))
+            ratios.yardstick(case)
     for case in migrations:
         device = case.startswith("to_device/")
         ratios.faster(case, "dmirror-hmm", 1.5 if device else 1.2)

@@ -99,7 +99,7 @@ set ylabel "milliseconds"
 set yrange [0:*]
 set key top right outside invert
 phases = "setup alloc copy pages finalize"
-plot for [i = 2:6] base . "-phases.csv" every ::1 using (column(i) / 1e6):xtic(1) lt i - 1 dt 1 \
-	title word(phases, i - 1), \
-	"" every ::1 using (($7 - $6 - $5 - $4 - $3 - $2) / 1e6) lt 6 dt 1 title "other"
+data = "< grep /64M/ '" . base . "-phases.csv'"
+plot for [i = 2:6] data using (column(i) / 1e6):xtic(1) lt i - 1 dt 1 title word(phases, i - 1), \
+	"" using (($7 - $6 - $5 - $4 - $3 - $2) / 1e6) lt 6 dt 1 title "other"
 unset output
