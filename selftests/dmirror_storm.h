@@ -324,14 +324,21 @@ static inline int storm_advise(struct storm_hand *h)
 {
 	static const int advice[] = {
 		MADV_COLD, MADV_POPULATE_READ, MADV_WILLNEED, MADV_COLLAPSE,
-		MADV_PAGEOUT,
 	};
 	size_t len;
 	char *at = storm_any(h, &len);
 
-	/* Reclaim maps huge pages by PTEs. */
-	madvise(at, len, advice[storm_random(h, ARRAY_SIZE(advice) -
-					     h->storm->whole)]);
+	madvise(at, len, advice[storm_random(h, ARRAY_SIZE(advice))]);
+	return 0;
+}
+
+/* To swap, of what is in system memory. Reclaim maps huge pages by PTEs. */
+static inline int storm_pageout(struct storm_hand *h)
+{
+	size_t len;
+	char *at = storm_any(h, &len);
+
+	madvise(at, len, MADV_PAGEOUT);
 	return 0;
 }
 
@@ -842,6 +849,7 @@ static const struct storm_op storm_ops[] = {
 	{ "device read", storm_device_read, .weight = 4 },
 	{ "snapshot", storm_snapshot, .weight = 2 },
 	{ "madvise", storm_advise, .weight = 4 },
+	{ "page out", storm_pageout, .weight = 2, .splits = true },
 	{ "mlock", storm_mlock, .weight = 2 },
 	{ "move_pages", storm_move_pages, .weight = 2 },
 	{ "open and close", storm_open_close, .weight = 2 },

@@ -21,12 +21,21 @@
 #define PROCESSES_MAX	16
 #define STEPS		160
 #define WEATHER_ROUNDS	(dm_rounds(4) / 2)	/* in each, all kinds of it */
+#define LOOKS		20000	/* for what is there most of the time */
 #define BOUND		60	/* seconds in which whatever is not stuck gets on */
 
 /* What the kernel counts of the weather in /proc/vmstat */
-static const char * const vmstat_words[] = {
-	"pswpout", "pswpin", "compact_isolated", "compact_stall",
-	"compact_success", "thp_collapse_alloc", "numa_pages_migrated",
+enum vmstat_word {
+	PSWPOUT,
+	PSWPIN,
+	COMPACT_ISOLATED,
+	PGMIGRATE_SUCCESS,
+	THP_COLLAPSE_ALLOC,
+	VMSTAT_WORDS
+};
+
+static const char * const vmstat_words[VMSTAT_WORDS] = {
+	"pswpout", "pswpin", "compact_isolated", "pgmigrate_success", "thp_collapse_alloc",
 };
 
 /*
@@ -231,6 +240,14 @@ static int weather(struct fleet *fleet, struct storm_hand *h, enum weather kind)
 	}
 }
 
+/* What all storms of this program have met; each is a process of its own. */
+static struct sky {
+	__u64 storms;
+	__u64 without_swap;
+	__u64 merged;
+	__u64 vmstat[ARRAY_SIZE(vmstat_words)];
+} *sky;
+
 static void watch_weather(struct fleet *fleet)
 {
 	unsigned int i;
@@ -239,18 +256,23 @@ static void watch_weather(struct fleet *fleet)
 		fleet->vmstat[i] = dm_file_value("/proc/vmstat", vmstat_words[i]);
 }
 
-/* What it did is the kernel's own affair; but if it was nothing, one may want to know. */
-static void tell_weather(const struct fleet *fleet)
+/* What it did in one storm is the kernel's own affair, see storms_have_weather. */
+static void tell_weather(const struct fleet *fleet, bool swap)
 {
+	long merged = dm_file_number(DM_KSM "pages_sharing"), more;
 	unsigned int i;
 
-	fprintf(stderr, "# weather: ksm pages_sharing %ld, blocks offline %u",
-		dm_file_number(DM_KSM "pages_sharing"), fleet->offline);
-	for (i = 0; i < ARRAY_SIZE(vmstat_words); i++)
-		fprintf(stderr, ", %s %ld", vmstat_words[i],
-			dm_file_value("/proc/vmstat", vmstat_words[i]) -
-			fleet->vmstat[i]);
+	fprintf(stderr, "# weather: ksm pages_sharing %ld, blocks offline %u", merged,
+		fleet->offline);
+	for (i = 0; i < ARRAY_SIZE(vmstat_words); i++) {
+		more = dm_file_value("/proc/vmstat", vmstat_words[i]) - fleet->vmstat[i];
+		fprintf(stderr, ", %s %ld", vmstat_words[i], more);
+		sky->vmstat[i] += more;
+	}
 	fprintf(stderr, "\n");
+	sky->storms++;
+	sky->without_swap += !swap;
+	sky->merged += merged > 0 ? merged : 0;
 }
 
 /* What the processes have done, all together, but for the one that is killed */
@@ -376,6 +398,51 @@ static int fleet_await(struct fleet *fleet)
 	return i < fleet->processes ? -ECHILD : 0;
 }
 
+struct commuter {
+	int fd;
+	char *mem;
+	size_t len;
+};
+
+static int commute(struct dm_worker *w)
+{
+	const struct commuter *c = w->arg;
+	struct dmirror_migrate m;
+
+	return dm_migrate(c->fd, c->mem, c->len, w->done % 2 ?
+			  DMIRROR_TARGET_SYSTEM : DMIRROR_TARGET_DEVICE, &m);
+}
+
+/* Who looks at the page tables sees what is there: memory does nothing but migrate. */
+TEST_F_TIMEOUT(state, entries_are_met, 60)
+{
+	struct commuter c = { self->fd, self->mem, self->len };
+	struct dm_worker w = { .step = commute, .arg = &c, .limit = ~0UL };
+	bool private = variant->backing.memory_type == DMIRROR_MEMORY_PRIVATE;
+	unsigned long migrating = 0, there = 0;
+	struct entries e;
+	unsigned int i;
+
+	if (!entries_begin()) {
+		ASSERT_TRUE(access(ENTRIES_MODULE, F_OK));
+		SKIP(return, "no " ENTRIES);
+	}
+	ASSERT_EQ(0, dm_worker_start(&w));
+	for (i = 0; i < LOOKS && (!migrating || (private && !there)); i++) {
+		ASSERT_EQ(0, entries_of(getpid(), &e));
+		EXPECT_EQ(0, e.unlocked);
+		EXPECT_TRUE(private || !e.device);
+		migrating += e.migration;
+		there += e.device;
+		sched_yield();
+	}
+	EXPECT_EQ(0, dm_worker_stop(&w));
+	EXPECT_LT(0, migrating);
+	EXPECT_EQ(private, !!there);
+	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
+	entries_end();
+}
+
 TEST_F_TIMEOUT(state, storm, 120)
 {
 	struct dm_worker eye = { .step = look, .limit = ~0UL };
@@ -409,7 +476,7 @@ TEST_F_TIMEOUT(state, storm, 120)
 	EXPECT_TRUE(!fleet.module || fleet.scans);
 	EXPECT_TRUE(fleet_did_all(&fleet));
 	/* While what ksmd has merged is still one */
-	tell_weather(&fleet);
+	tell_weather(&fleet, !swap);
 	set_daemons(2);
 	if (!swap)
 		dm_swap_end();
@@ -667,10 +734,34 @@ TEST_F_TIMEOUT(state, one_device, 60)
 	munmap(mem, dm.len);
 }
 
+/* After the storms, in the order of these: a test of what was calm tests nothing. */
+FIXTURE(after) {
+};
+
+FIXTURE_SETUP(after) {
+}
+
+FIXTURE_TEARDOWN(after) {
+}
+
+TEST_F(after, storms_have_weather)
+{
+	if (!sky->storms)
+		SKIP(return, "there was no storm");
+	EXPECT_LT(0, sky->merged);
+	EXPECT_LT(0, sky->vmstat[COMPACT_ISOLATED]);
+	EXPECT_LT(0, sky->vmstat[PGMIGRATE_SUCCESS]);
+	if (sky->without_swap)
+		SKIP(return, "nothing could be swapped");
+	EXPECT_LT(0, sky->vmstat[PSWPOUT]);
+	EXPECT_LT(0, sky->vmstat[PSWPIN]);
+}
+
 /* Runs when the tests have been registered, as it is behind them. */
-static void __attribute__((constructor)) set_limits(void)
+static void __attribute__((constructor)) set_up(void)
 {
 	storm_set_limits(__fixture_list);
+	sky = (void *)dm_shared();
 }
 
 TEST_HARNESS_MAIN
