@@ -315,7 +315,7 @@ TEST_F(state, own_stays_own)
 	const int both = PROT_READ | PROT_WRITE;
 	unsigned int way;
 	size_t at;
-	long before;
+	long before, most;
 
 	for (way = 0; way < DM_WAYS; way++) {
 		ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
@@ -324,10 +324,13 @@ TEST_F(state, own_stays_own)
 			dm_poke(self->mem + at, dm_peek(self->mem + at));
 		ASSERT_EQ(0, mprotect(self->mem, self->len, PROT_READ));
 		ASSERT_EQ(0, mprotect(self->mem, self->len, both));
+		/* One fault would do for all of a huge page. */
+		most = dm_thp_kib(self->mem) * 1024 < (long)self->len ?
+		       self->len / self->page / 4 : 0;
 		before = faults_so_far();
 		for (at = 0; at < self->len; at += self->page)
 			dm_poke(self->mem + at, dm_peek(self->mem + at));
-		EXPECT_GT(self->len / self->page / 4, faults_so_far() - before) {
+		EXPECT_GE(most, faults_so_far() - before) {
 			TH_LOG("way %u", way);
 		}
 	}

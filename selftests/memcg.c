@@ -248,7 +248,7 @@ TEST_F_TIMEOUT(state, stays_charged, 120)
  * back: a page that moves is charged once. Untouched memory that becomes device
  * memory is charged, goes over the limit, and the kernel ends the program for it.
  */
-static void meets_limit(const struct dm *dm)
+static void meets_limit(const struct dm *dm, __u64 *survived)
 {
 	int fd = dm_open_number(dm->device);
 	const size_t len = DM_HUGE, hole = 256 * dm->page;
@@ -270,6 +270,7 @@ static void meets_limit(const struct dm *dm)
 	}
 	DM_CHECK(!dm_bad(mem, len, SEED));
 	DM_CHECK(!dm_to_device(fd, mem, len));
+	dm_poke(survived, 1);
 
 	mem = dm_map_flags(hole, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS);
@@ -282,14 +283,20 @@ TEST_F_TIMEOUT(state, meets_limit, 120)
 {
 	const char *why = cgroup_make("dmirror");
 	__u64 used = dm_memory_used(self->fd);
+	__u64 *survived = dm_shared();
 	pid_t pid;
 
 	if (why)
 		SKIP(return, "%s", why);
+	ASSERT_NE(NULL, survived);
+	/* It is this process that is charged for it. */
+	dm_poke(survived, 0);
 	pid = fork();
 	if (!pid)
-		meets_limit(&self->dm);
+		meets_limit(&self->dm, survived);
 	EXPECT_EQ(-SIGKILL, dm_wait(pid));
+	/* The limit was met by the hole, and not by what moved. */
+	EXPECT_EQ(1, dm_peek(survived));
 	EXPECT_EQ(used, dm_memory_used(self->fd));
 	EXPECT_EQ(0, cgroup_remove("dmirror"));
 }
