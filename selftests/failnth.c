@@ -18,8 +18,8 @@
 #define FIRST		64	/* where they begin in a huge page */
 #define NEW		(SEED + 1)
 #define PATTERN		0xa5a5f00d12345678ULL
-#define DENSE		dm_rounds(60)	/* from there on not every failure is tried */
-#define DENSE_THP	dm_rounds(32)	/* each huge page takes long to make */
+#define DENSE		60	/* from there on not every failure is tried */
+#define DENSE_THP	16	/* each huge page takes long to make */
 #define STRIDE		7
 #define MAX_NTH		2000
 #define FOR_EVER	1000000000
