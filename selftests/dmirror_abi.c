@@ -768,6 +768,52 @@ TEST_F(abi, atomic_lost_meanwhile)
 	EXPECT_EQ(0, wrong);
 }
 
+#define CLAIMANTS	4
+
+struct claimant {
+	int fd;
+	__u64 *word;
+	unsigned int added;
+};
+
+static int claim_and_touch(struct dm_worker *w)
+{
+	struct claimant *c = w->arg;
+	struct dmirror_atomic a;
+	int ret;
+
+	ret = dm_atomic(c->fd, DMIRROR_ATOMIC_ADD, c->word, 8, 1, 0, &a);
+	c->added += !ret;
+	/* The page is the CPU's again, and so to be claimed anew. */
+	__atomic_fetch_add(c->word, 1, __ATOMIC_SEQ_CST);
+	return ret == -EBUSY ? 0 : ret;
+}
+
+/* Several pages are claimed at the same time by one file, each again and again. */
+TEST_F_TIMEOUT(abi, atomic_by_many, 120)
+{
+	struct claimant claimants[CLAIMANTS] = { 0 };
+	struct dm_worker workers[CLAIMANTS] = { 0 };
+	unsigned int i;
+
+	for (i = 0; i < CLAIMANTS; i++) {
+		claimants[i].fd = self->dm.fd;
+		claimants[i].word = (__u64 *)(self->mem + i * self->dm.page);
+		dm_poke(claimants[i].word, 0);
+		workers[i].step = claim_and_touch;
+		workers[i].arg = &claimants[i];
+		workers[i].limit = dm_rounds(1000);
+	}
+	for (i = 0; i < CLAIMANTS; i++)
+		ASSERT_EQ(0, dm_worker_start(&workers[i]));
+	for (i = 0; i < CLAIMANTS; i++) {
+		pthread_join(workers[i].thread, NULL);
+		EXPECT_EQ(0, workers[i].error);
+		EXPECT_EQ(dm_rounds(1000) + claimants[i].added,
+			  dm_peek(claimants[i].word));
+	}
+}
+
 /* Memory that cannot be had exclusively */
 TEST_F(abi, atomic_on_shared_memory)
 {
