@@ -677,10 +677,13 @@ TEST_F_TIMEOUT(notifier, never_stale_while_remapped, 120)
 	ASSERT_NE(NULL, g.mem);
 	ASSERT_EQ(0, dm_worker_start(&reader));
 	ASSERT_EQ(0, dm_worker_start(&writer));
-	/* As long as it takes to see one at all */
-	while ((g.current < dm_rounds(GENERATIONS) || !__atomic_load_n(&g.seen, __ATOMIC_RELAXED)) &&
-	       !reader.error && !writer.error)
+	/* As many as it takes to see one at all */
+	while (g.current < dm_rounds(GENERATIONS) ||
+	       !__atomic_load_n(&g.seen, __ATOMIC_RELAXED)) {
+		ASSERT_EQ(0, reader.error);
+		ASSERT_EQ(0, writer.error);
 		ASSERT_EQ(0, next_generation(&g));
+	}
 	EXPECT_EQ(0, dm_worker_stop(&reader));
 	EXPECT_EQ(0, dm_worker_stop(&writer));
 	EXPECT_EQ(0, g.stale);
