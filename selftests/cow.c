@@ -337,6 +337,39 @@ TEST_F(state, own_stays_own)
 	EXPECT_EQ(0, dm_bad(self->mem, self->len, SEED));
 }
 
+/* That a page of the device was somebody's own is gone with him: what comes next is shared. */
+TEST_F_TIMEOUT(state, shared_after_own, 120)
+{
+	__u64 *written = dm_shared();
+	pid_t child;
+	char *mem;
+
+	ASSERT_NE(NULL, written);
+	/* A huge page stays one there, with an entry for each of its pages. */
+	ASSERT_EQ(0, dm_to_device(self->fd, self->mem, self->len));
+	ASSERT_EQ(0, mprotect(self->mem, self->page, PROT_READ));
+	ASSERT_EQ(0, madvise(self->mem, self->len, MADV_DONTNEED));
+
+	mem = dm_map_flags(self->len, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS);
+	ASSERT_NE(NULL, mem);
+	dm_fill(mem, self->len, SEED + 1);
+	child = fork();
+	if (!child) {
+		dm_await(written, 1);
+		_exit(dm_bad(mem, self->len, SEED + 1) ? 1 : 0);
+	}
+	ASSERT_LT(0, child);
+	EXPECT_EQ(0, dm_to_device(self->fd, mem, self->len));
+	EXPECT_EQ(0, dm_bad(mem, self->len, SEED + 1));
+	dm_fill(mem, self->len, SEED + 2);
+	dm_poke(written, 1);
+	EXPECT_EQ(0, dm_wait(child));
+	EXPECT_EQ(0, dm_bad(mem, self->len, SEED + 2));
+	munmap(mem, self->len);
+	munmap(written, self->page);
+}
+
 /* A page of a file that was copied on write moves; the file's own do not. */
 TEST_F(state, copies_of_file_pages)
 {
