@@ -145,16 +145,24 @@ newest_sparse() {
 	echo "$dir/sparse"
 }
 
+# Of the newest kernel, the version that patches and mutants are for, while Debian has that.
+newest_is_known() {
+	find_kernel latest 0 gcc
+	[ "$K_VERSION" = "$(cat "$TOP/patches/mm/version")" ]
+}
+
 # A mutant has to apply, and to name tests that there are.
 lint_mutants() {
-	local name tree test suite
+	local name tree test suite newest=''
+	! newest_is_known || newest=$K_SRC
 	find_kernel 6.12 0 gcc
 	for name in $(mutant_names); do
 		tree=$TOP
 		if [ "$(mutant_field "$name" Tree driver)" != driver ]; then
-			[ -z "$(mutant_field "$name" Kernel)" ] || continue
 			tree=$K_SRC
+			[ -z "$(mutant_field "$name" Kernel)" ] || tree=$newest
 		fi
+		[ -n "$tree" ] || continue
 		patch --dry-run -s -f -p1 -F0 -d "$tree" -i "$MUTANTS/$name.patch" ||
 			echo "$name does not apply"
 		for test in $(mutant_field "$name" Tests "none"); do
@@ -168,12 +176,10 @@ lint_mutants() {
 	done
 }
 
-# Those for mm have to apply to the version that they are for, while Debian has that, one after
-# the other.
+# Those for mm have to apply one after the other.
 lint_mm_patches() {
 	local tree=$OUT/lint/mm patches=("$TOP"/patches/mm/*.patch) file
-	find_kernel latest 0 gcc
-	[ "$K_VERSION" = "$(cat "$TOP/patches/mm/version")" ] || return 0
+	newest_is_known || return 0
 	rm -rf "$tree"
 	sed -n 's|^--- a/||p' "${patches[@]}" | sort -u | while read -r file; do
 		install -D -m 644 "$K_SRC/$file" "$tree/$file"
