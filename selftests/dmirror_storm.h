@@ -332,13 +332,12 @@ static inline int storm_advise(struct storm_hand *h)
 	return 0;
 }
 
-/* To swap, of what is in system memory. Reclaim maps huge pages by PTEs. */
+/* To swap, all that can: most is on a device or shared. Reclaim maps huge pages by PTEs. */
 static inline int storm_pageout(struct storm_hand *h)
 {
-	size_t len;
-	char *at = storm_any(h, &len);
+	struct storm *s = h->storm;
 
-	madvise(at, len, MADV_PAGEOUT);
+	madvise(storm_page(s, 0), s->pages * s->dm.page, MADV_PAGEOUT);
 	return 0;
 }
 
@@ -849,7 +848,7 @@ static const struct storm_op storm_ops[] = {
 	{ "device read", storm_device_read, .weight = 4 },
 	{ "snapshot", storm_snapshot, .weight = 2 },
 	{ "madvise", storm_advise, .weight = 4 },
-	{ "page out", storm_pageout, .weight = 2, .splits = true },
+	{ "page out", storm_pageout, .weight = 1, .splits = true },
 	{ "mlock", storm_mlock, .weight = 2 },
 	{ "move_pages", storm_move_pages, .weight = 2 },
 	{ "open and close", storm_open_close, .weight = 2 },

@@ -244,7 +244,6 @@ static int weather(struct fleet *fleet, struct storm_hand *h, enum weather kind)
 static struct sky {
 	__u64 storms;
 	__u64 without_swap;
-	__u64 merged;
 	__u64 vmstat[ARRAY_SIZE(vmstat_words)];
 } *sky;
 
@@ -259,11 +258,11 @@ static void watch_weather(struct fleet *fleet)
 /* What it did in one storm is the kernel's own affair, see storms_have_weather. */
 static void tell_weather(const struct fleet *fleet, bool swap)
 {
-	long merged = dm_file_number(DM_KSM "pages_sharing"), more;
 	unsigned int i;
+	long more;
 
-	fprintf(stderr, "# weather: ksm pages_sharing %ld, blocks offline %u", merged,
-		fleet->offline);
+	fprintf(stderr, "# weather: ksm pages_sharing %ld, blocks offline %u",
+		dm_file_number(DM_KSM "pages_sharing"), fleet->offline);
 	for (i = 0; i < ARRAY_SIZE(vmstat_words); i++) {
 		more = dm_file_value("/proc/vmstat", vmstat_words[i]) - fleet->vmstat[i];
 		fprintf(stderr, ", %s %ld", vmstat_words[i], more);
@@ -272,7 +271,6 @@ static void tell_weather(const struct fleet *fleet, bool swap)
 	fprintf(stderr, "\n");
 	sky->storms++;
 	sky->without_swap += !swap;
-	sky->merged += merged > 0 ? merged : 0;
 }
 
 /* What the processes have done, all together, but for the one that is killed */
@@ -734,7 +732,10 @@ TEST_F_TIMEOUT(state, one_device, 60)
 	munmap(mem, dm.len);
 }
 
-/* After the storms, in the order of these: a test of what was calm tests nothing. */
+/*
+ * After the storms, in the order of these: a test of what was calm tests nothing. What
+ * ksmd and khugepaged get done in the time is not for a test to say.
+ */
 FIXTURE(after) {
 };
 
@@ -748,13 +749,11 @@ TEST_F(after, storms_have_weather)
 {
 	if (!sky->storms)
 		SKIP(return, "there was no storm");
-	EXPECT_LT(0, sky->merged);
 	EXPECT_LT(0, sky->vmstat[COMPACT_ISOLATED]);
 	EXPECT_LT(0, sky->vmstat[PGMIGRATE_SUCCESS]);
 	if (sky->without_swap)
 		SKIP(return, "nothing could be swapped");
 	EXPECT_LT(0, sky->vmstat[PSWPOUT]);
-	EXPECT_LT(0, sky->vmstat[PSWPIN]);
 }
 
 /* Runs when the tests have been registered, as it is behind them. */
