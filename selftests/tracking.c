@@ -630,7 +630,7 @@ static int there_and_back(struct dm_worker *w)
  * Each time a page is discarded, or protected, and then touched there is an event, also
  * while all of it goes there and back all the time.
  */
-TEST_F_TIMEOUT(state, uffd_as_it_migrates, 60)
+TEST_F_TIMEOUT(state, uffd_as_it_migrates, 120)
 {
 	char *mem = dm_alloc(&self->dm, self->len, SEED), *at;
 	struct watched s = {
@@ -639,7 +639,8 @@ TEST_F_TIMEOUT(state, uffd_as_it_migrates, 60)
 	struct dm_worker handler = { .step = handle_event, .arg = &s, .limit = ~0UL };
 	struct dm_worker mover = { .step = there_and_back, .arg = &s, .limit = ~0UL };
 	size_t n = self->len / self->page, i;
-	unsigned int round, rounds = dm_rounds(400);
+	/* Few everywhere: each waits for the memory to get there, often more than once. */
+	unsigned int round, rounds = 50;
 	const char *why;
 
 	ASSERT_NE(NULL, mem);
