@@ -487,7 +487,7 @@ TEST_F_TIMEOUT(hmm, release_lets_nothing_in, 120)
 	munmap(other, self->page);
 }
 
-/* Where small pages do for a huge one that there is no room for, see try_again() there */
+/* Where small pages do for a huge one: see try_again() in the driver's hmm_abi.c */
 static bool small_pages_do(const struct dm *dm)
 {
 	return dm_large(dm) ||
