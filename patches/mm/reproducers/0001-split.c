@@ -49,7 +49,7 @@ int main(void)
 
 	fd = device(PRIVATE);
 	DM_CHECK(!pipe(pipe_fd));
-	on_one_cpu();
+	run_on_cpu(0);
 	DM_CHECK(!pthread_create(&thread, NULL, migrate_a_page, NULL));
 	take_priority();
 	for (round = 0; round < ROUNDS; round++) {

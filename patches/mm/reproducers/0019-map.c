@@ -50,7 +50,7 @@ int main(void)
 
 	fd = device(PRIVATE);
 	mem = memory(LEN, false);
-	on_one_cpu();
+	run_on_cpu(0);
 	pthread_barrier_init(&barrier, NULL, 2);
 	DM_CHECK(!pthread_create(&thread, NULL, migrate, NULL));
 	take_priority();

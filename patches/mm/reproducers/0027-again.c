@@ -33,7 +33,7 @@ int main(void)
 	mem = dm_map_flags(DM_HUGE, -1, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS);
 	DM_CHECK(buf && mem);
-	on_one_cpu();
+	run_on_cpu(0);
 	DM_CHECK(!pthread_create(&thread, NULL, give_up, NULL));
 	for (round = 0; round < ROUNDS; round++) {
 		dm_fill(mem, DM_HUGE, SEED);

@@ -47,12 +47,9 @@ static void *give_up(void *arg)
 static void *keep_reading(void *arg)
 {
 	unsigned int round;
-	cpu_set_t set;
 	char *p;
 
-	CPU_ZERO(&set);
-	CPU_SET(1, &set);
-	DM_CHECK(!sched_setaffinity(0, sizeof(set), &set));
+	run_on_cpu(1);
 	while (!__atomic_load_n(&stop, __ATOMIC_SEQ_CST)) {
 		round = __atomic_load_n(&told, __ATOMIC_SEQ_CST);
 		p = __atomic_load_n(&mem, __ATOMIC_SEQ_CST);
@@ -89,7 +86,7 @@ int main(void)
 	DM_CHECK(!dm_file_write(SIZES "2048kB/enabled", "never"));
 	DM_CHECK(buf && !sem_init(&migrating, 0, 0) && !sem_init(&given_up, 0, 0));
 	DM_CHECK(!pthread_create(&reader, NULL, keep_reading, NULL));
-	on_one_cpu();
+	run_on_cpu(0);
 	DM_CHECK(!pthread_create(&giver, NULL, give_up, NULL));
 	p = dm_map_flags(DM_HUGE, -1, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS);

@@ -60,12 +60,9 @@ static void *protect(void *arg)
 
 static void *keep_writing(void *arg)
 {
-	cpu_set_t set;
 	char *p;
 
-	CPU_ZERO(&set);
-	CPU_SET(1, &set);
-	DM_CHECK(!sched_setaffinity(0, sizeof(set), &set));
+	run_on_cpu(1);
 	while (!__atomic_load_n(&stop, __ATOMIC_SEQ_CST)) {
 		p = __atomic_load_n(&mem, __ATOMIC_SEQ_CST);
 		if (p)
@@ -109,7 +106,7 @@ int main(void)
 	DM_CHECK(uffd >= 0 && !ioctl(uffd, UFFDIO_API, &api));
 	DM_CHECK(buf && !sem_init(&migrating, 0, 0) && !sem_init(&protected, 0, 0));
 	DM_CHECK(!pthread_create(&writer, NULL, keep_writing, NULL));
-	on_one_cpu();
+	run_on_cpu(0);
 	DM_CHECK(!pthread_create(&protector, NULL, protect, NULL));
 	for (round = 0; round < ROUNDS; round++) {
 		p = shared_memory();

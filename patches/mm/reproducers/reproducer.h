@@ -88,15 +88,16 @@ static inline void split_pmd(char *mem)
 }
 
 /*
- * For a race that has to hit: all threads on one CPU, one with priority. That one
- * comes in between whatever the others do, where it likes.
+ * For a race that has to hit: the threads that race on CPU 0, one with priority. That
+ * one comes in between whatever the others do, where it likes. One that only looks
+ * on is on CPU 1.
  */
-static inline void on_one_cpu(void)
+static inline void run_on_cpu(int cpu)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
-	CPU_SET(0, &set);
+	CPU_SET(cpu, &set);
 	DM_CHECK(!sched_setaffinity(0, sizeof(set), &set));
 }
 
