@@ -104,8 +104,7 @@ struct dmirror_hw_link {
  * @id: of the device
  * @engines: the copy engines, @nr_engines of them
  * @nr_engines: how many
- * @share: the most that a segment may have, so that all engines get a part of
- *	a block that is in one piece
+ * @share: bytes that each engine gets of a block that is in one piece
  * @next_engine: where to look for an idle one
  * @jobs: memory for copy jobs, so that one at a time never fails. Who has it waits
  *	for nothing but the engine

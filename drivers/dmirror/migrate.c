@@ -12,6 +12,9 @@
  *	pages		mm moves what it knows of each page to its destination
  *	finalize	mm maps whichever page it now is, unlocks and frees
  *
+ * Small pages take the last three steps in pieces of the batch: what is copied is mm's
+ * again while engines copy the rest.
+ *
  * Of memory that the program has said it does not need, nothing is copied when room
  * is wanted: it migrates to placeholders, private pages that have no memory. Where a
  * page is a placeholder, its contents are zeroes, or nothing (dmirror_pages_check()).
@@ -60,8 +63,11 @@
 /* How often a page with a memory error is asked for. */
 #define POISON_TRIES	50
 
-/* Less than this is not worth another engine. */
-#define COPY_SHARE_MIN		SZ_256K
+/* What a copy job has of small pages. Less is not worth another one. */
+#define COPY_SHARE		SZ_256K
+
+/* How many jobs of a batch there are at a time. */
+#define COPY_JOBS_MAX		8
 
 /* How many pages of system memory are allocated at a time. */
 #define BULK_PAGES	16
@@ -107,11 +113,13 @@ enum phase {
  * @segments: what to copy
  * @first_pages: for each segment, the index of the page that it begins with
  * @nr_segments: how many
- * @room: bytes until the next engine's share of a whole block begins
+ * @share: bytes that a copy job has
+ * @room: of these, how many the last one has room for
  * @fences: of the jobs that engines have
  * @ends: for each job, the segment that the next one begins with
  * @nr_jobs: how many
  * @submitted: the first segment that no engine has had
+ * @done: the first page that mm has not taken back
  * @to_place: how many pages may still need a destination
  * @bulk: pages of system memory to place, @nr_bulk of them
  * @nr_bulk: how many are left
@@ -138,11 +146,13 @@ struct migration {
 	struct dmirror_hw_segment *segments;
 	u16 *first_pages;
 	unsigned int nr_segments;
+	u64 share;
 	u64 room;
-	struct dma_fence *fences[DMIRROR_HW_ENGINES_MAX];
-	unsigned int ends[DMIRROR_HW_ENGINES_MAX];
+	struct dma_fence *fences[COPY_JOBS_MAX];
+	unsigned int ends[COPY_JOBS_MAX];
 	unsigned int nr_jobs;
 	unsigned int submitted;
+	unsigned long done;
 	unsigned long to_place;
 	struct page *bulk[BULK_PAGES];
 	unsigned int nr_bulk;
@@ -219,7 +229,7 @@ static void phase_done(struct migration *m, enum phase phase)
 	if (!m->since)
 		return;
 	now = ktime_get_ns();
-	m->ns[phase] = now - m->since;
+	m->ns[phase] += now - m->since;
 	m->since = now;
 }
 
@@ -248,6 +258,15 @@ static unsigned long entry_pages(unsigned long mpfn)
 	return mpfn & MIGRATE_PFN_COMPOUND ? DMIRROR_BLOCK_PAGES : 1;
 }
 
+/*
+ * Whether the batch is one large folio, or one large hole, which moves as a whole or not
+ * at all.
+ */
+static bool is_large(const struct migration *m)
+{
+	return m->args.src[0] & MIGRATE_PFN_COMPOUND;
+}
+
 /* The page at index i of the batch that the entry at index head stands for. */
 static struct page *source_page(const struct migration *m, unsigned long head,
 				unsigned long i)
@@ -272,7 +291,7 @@ static void add_segment(struct migration *m, unsigned long i, u64 dst, u64 src,
 	struct dmirror_hw_segment *prev;
 	bool same_share = m->room;
 
-	m->room = (m->room ?: m->dev->hw.share) - len;
+	m->room = (m->room ?: m->share) - len;
 	if (m->nr_segments && same_share) {
 		prev = &m->segments[m->nr_segments - 1];
 		if (prev->dst + prev->len == dst &&
@@ -310,7 +329,7 @@ static void add_copy(struct migration *m, unsigned long i,
 		return;
 	}
 	for (pos = 0; pos < len; pos += part) {
-		part = min(len - pos, m->room ?: m->dev->hw.share);
+		part = min(len - pos, m->room ?: m->share);
 		add_segment(m, i, to + pos, src ? from + pos : from, part);
 	}
 }
@@ -620,8 +639,8 @@ static bool submit_copy(struct migration *m, unsigned int end, gfp_t gfp,
 }
 
 /*
- * While the rest of a block is planned, engines can work on their shares of it. The last
- * share is for migration_copy(). place_hole() and place_split(), which take destinations
+ * While the rest of a block is planned, engines can work on what is. The last share is
+ * for submit_shares(). place_hole() and place_split(), which take destinations
  * back, come for large entries only, and those are all of their batch. That memory is
  * allocated with such a job in hand delays nobody: it is of no reserve, and its fence
  * is waited for here alone.
@@ -629,8 +648,8 @@ static bool submit_copy(struct migration *m, unsigned int end, gfp_t gfp,
 static void begin_copy(struct migration *m)
 {
 	if (!m->room && m->submitted < m->nr_segments &&
-	    m->to_place >= PHYS_PFN(COPY_SHARE_MIN) &&
-	    m->nr_jobs + 1 < m->dev->hw.nr_engines)
+	    m->to_place >= PHYS_PFN(COPY_SHARE) &&
+	    m->nr_jobs + 1 < ARRAY_SIZE(m->fences))
 		submit_copy(m, m->nr_segments, GFP_NOWAIT, false);
 }
 
@@ -642,6 +661,7 @@ static void migration_plan(struct migration *m)
 	/* A collected placeholder is in use. For later errors, see withdraw_poisoned(). */
 	m->whole = !READ_ONCE(m->dev->placeholders.used) &&
 		   !READ_ONCE(m->dev->devmem.poisoned) && !m->dev->hw.link;
+	m->share = is_large(m) ? m->dev->hw.share : COPY_SHARE;
 	m->to_place = m->args.vma ? m->args.cpages : m->npages;
 	for (i = 0; i < m->npages; i += nr) {
 		enum fate fate = FATE_LEFT;
@@ -684,90 +704,67 @@ static unsigned long segment_page(const struct migration *m, unsigned int i)
 	return i < m->nr_segments ? m->first_pages[i] : m->npages;
 }
 
-/*
- * What an engine failed to copy does not move. A large folio, or a large hole
- * that is answered by small pages, is all of its batch, moves as a whole or not
- * at all, and several engines may have had a part of it. False if it was such.
- */
-static bool copy_failed(struct migration *m, unsigned int first,
+/* What an engine failed to copy does not move. */
+static void copy_failed(struct migration *m, unsigned int first,
 			unsigned int end)
 {
-	atomic64_inc(&m->dev->counters.copy_errors);
-	if (m->args.src[0] & MIGRATE_PFN_COMPOUND) {
-		unplace(m, 0, m->npages, FATE_FAILED);
-		/* Also where there was one small page for it, see place_split(). */
-		set_fate(m, 0, m->npages, FATE_FAILED);
-		return false;
+	if (!is_large(m)) {
+		unplace(m, segment_page(m, first), segment_page(m, end),
+			FATE_FAILED);
+		return;
 	}
-	unplace(m, segment_page(m, first), segment_page(m, end), FATE_FAILED);
-	return true;
+	unplace(m, 0, m->npages, FATE_FAILED);
+	/* Also where there was one small page for it, see place_split(). */
+	set_fate(m, 0, m->npages, FATE_FAILED);
 }
 
 /*
- * Wait for all engines, and look at what their fences say. Only then: what one has
- * failed to copy, another may still be writing to, and a wait that could be
- * interrupted would leave them writing to pages that are freed. False if nothing is
- * left to be copied to.
+ * Wait for a job, and look at what its fence says. A wait that could be interrupted would
+ * leave the engine writing to pages that are freed. False if it failed.
  */
-static bool finish_jobs(struct migration *m, unsigned int first)
+static bool finish_job(struct migration *m, unsigned int job)
 {
-	bool go_on = true;
+	struct dma_fence *fence = m->fences[job];
 	unsigned int i;
+	bool failed;
 
-	for (i = m->nr_jobs; i; i--)
+	for (i = m->nr_jobs; i > job && !dma_fence_is_signaled(fence); i--)
 		dmirror_hw_help(m->fences[i - 1]);
-	for (i = 0; i < m->nr_jobs; i++)
-		dma_fence_wait(m->fences[i], false);
-	for (i = 0; i < m->nr_jobs; first = m->ends[i++]) {
-		if (dma_fence_get_status(m->fences[i]) < 0)
-			go_on = copy_failed(m, first, m->ends[i]) && go_on;
-		dma_fence_put(m->fences[i]);
-	}
-	m->nr_jobs = 0;
-	return go_on;
+	dma_fence_wait(fence, false);
+	failed = dma_fence_get_status(fence) < 0;
+	dma_fence_put(fence);
+	if (failed)
+		atomic64_inc(&m->dev->counters.copy_errors);
+	return !failed;
 }
 
 /*
- * Give each engine that has none yet a share of what is left to copy. To wait for
- * memory for a job with one in hand could be for ever.
+ * Have engines copy what is left, in shares, as many as there may be. Who has a job in
+ * hand may wait for no memory for the next: that could be for ever.
  */
 static void submit_shares(struct migration *m)
 {
-	unsigned int i, end = m->submitted;
-	u64 left = 0, bytes, share;
+	unsigned int end = m->submitted;
+	u64 bytes;
+	bool last;
 
-	for (i = m->submitted; i < m->nr_segments; i++)
-		left += m->segments[i].len;
-	share = DIV_ROUND_UP_ULL(left, m->dev->hw.nr_engines - m->nr_jobs);
-	share = max_t(u64, COPY_SHARE_MIN, share);
-
-	while (end < m->nr_segments) {
-		for (bytes = 0; end < m->nr_segments && bytes < share; end++)
+	while (end < m->nr_segments && m->nr_jobs < ARRAY_SIZE(m->fences)) {
+		for (bytes = 0; end < m->nr_segments && bytes < m->share; end++)
 			bytes += m->segments[end].len;
+		/* While others are copied, there may be pages to take back. */
+		last = end == m->nr_segments && (is_large(m) || !m->nr_jobs);
 		if (!submit_copy(m, end, m->nr_jobs ? GFP_NOWAIT : GFP_KERNEL,
-				 end == m->nr_segments))
+				 last))
 			break;
 	}
 }
 
-static void migration_copy(struct migration *m)
-{
-	unsigned int first = 0;
-
-	do {
-		submit_shares(m);
-		if (!finish_jobs(m, first))
-			break;
-		first = m->submitted;
-	} while (m->submitted < m->nr_segments);
-}
-
 /* An error since place(): what is still whole is not to go there. */
-static void withdraw_bad_memory(struct migration *m)
+static void withdraw_bad_memory(struct migration *m, unsigned long end)
 {
 	unsigned long i, nr;
 
-	for (i = 0; i < m->npages; i += nr) {
+	for (i = m->done; i < end; i += nr) {
 		struct page *dst = migrate_pfn_to_page(m->args.dst[i]);
 
 		nr = entry_pages(m->args.dst[i]);
@@ -775,7 +772,7 @@ static void withdraw_bad_memory(struct migration *m)
 		    dmirror_pages_check(dst, nr) != -EHWPOISON)
 			continue;
 		/* A large hole takes all of its small pages, or none. */
-		if (m->args.src[0] & MIGRATE_PFN_COMPOUND) {
+		if (is_large(m)) {
 			unplace(m, 0, m->npages, FATE_FAILED);
 			return;
 		}
@@ -788,11 +785,11 @@ static void withdraw_bad_memory(struct migration *m)
  * most pages are whole, and screen() has it split the next time. Not where a small
  * page is given for one on purpose, see place_split().
  */
-static void withdraw_poisoned(struct migration *m)
+static void withdraw_poisoned(struct migration *m, unsigned long end)
 {
 	unsigned long i, nr;
 
-	for (i = 0; !m->unplugging && i < m->npages; i += nr) {
+	for (i = m->done; !m->unplugging && i < end; i += nr) {
 		struct page *src = migrate_pfn_to_page(m->args.src[i]);
 		struct page *dst = migrate_pfn_to_page(m->args.dst[i]);
 
@@ -829,11 +826,11 @@ static void settle_moved(struct migration *m, unsigned long i, unsigned long nr)
 }
 
 /* After mm has moved the pages: which did it move? */
-static void migration_settle(struct migration *m)
+static void migration_settle(struct migration *m, unsigned long end)
 {
 	unsigned long i, nr;
 
-	for (i = 0; i < m->npages; i += nr) {
+	for (i = m->done; i < end; i += nr) {
 		bool moved = m->args.dst[i] &&
 			     m->args.src[i] & MIGRATE_PFN_MIGRATE;
 
@@ -846,7 +843,75 @@ static void migration_settle(struct migration *m)
 			set_fate(m, i, nr, FATE_BUSY);
 		m->entries += moved;
 	}
-	tally(m);
+}
+
+/*
+ * mm takes back the pages up to @end, all that are to move with their contents in place.
+ * It goes by the part of its arrays that it is shown.
+ */
+static void take_back(struct migration *m, unsigned long end)
+{
+	struct migrate_vma part = m->args;
+
+	/* On an interconnect the source can be another device. */
+	if (READ_ONCE(m->dev->devmem.poisoned) || m->dev->hw.link) {
+		withdraw_bad_memory(m, end);
+		withdraw_poisoned(m, end);
+	}
+	phase_done(m, PHASE_COPY);
+
+	part.src += m->done;
+	part.dst += m->done;
+	part.npages = end - m->done;
+	part.end = part.start + end * PAGE_SIZE;
+	part.start += m->done * PAGE_SIZE;
+	if (part.vma)
+		migrate_vma_pages(&part);
+	else
+		migrate_device_pages(part.src, part.dst, part.npages);
+	phase_done(m, PHASE_PAGES);
+	migration_settle(m, end);
+
+	if (part.vma)
+		migrate_vma_finalize(&part);
+	else
+		migrate_device_finalize(part.src, part.dst, part.npages);
+	phase_done(m, PHASE_FINALIZE);
+	m->done = end;
+}
+
+/* Several engines have a part of it: all are done before any of it is given up. */
+static void finish_large(struct migration *m)
+{
+	bool whole = true;
+	unsigned int i;
+
+	do {
+		submit_shares(m);
+		for (i = 0; i < m->nr_jobs; i++)
+			whole = finish_job(m, i) && whole;
+		m->nr_jobs = 0;
+	} while (whole && m->submitted < m->nr_segments);
+	if (!whole)
+		copy_failed(m, 0, m->nr_segments);
+	take_back(m, m->npages);
+}
+
+static void finish_small(struct migration *m)
+{
+	unsigned int first = 0, i;
+
+	do {
+		submit_shares(m);
+		for (i = 0; i < m->nr_jobs; first = m->ends[i++]) {
+			if (!finish_job(m, i))
+				copy_failed(m, first, m->ends[i]);
+			take_back(m, segment_page(m, m->ends[i]));
+		}
+		m->nr_jobs = 0;
+	} while (m->submitted < m->nr_segments);
+	if (m->done < m->npages)
+		take_back(m, m->npages);
 }
 
 /*
@@ -940,28 +1005,13 @@ static void migration_run(struct migration *m)
 		nofs = memalloc_nofs_save();
 	migration_plan(m);
 	phase_done(m, PHASE_ALLOC);
-	migration_copy(m);
-	/* On an interconnect the source can be another device. */
-	if (READ_ONCE(m->dev->devmem.poisoned) || m->dev->hw.link) {
-		withdraw_bad_memory(m);
-		withdraw_poisoned(m);
-	}
+	if (is_large(m))
+		finish_large(m);
+	else
+		finish_small(m);
 	if (files)
 		memalloc_nofs_restore(nofs);
-	phase_done(m, PHASE_COPY);
-
-	if (m->args.vma)
-		migrate_vma_pages(&m->args);
-	else
-		migrate_device_pages(m->args.src, m->args.dst, m->npages);
-	phase_done(m, PHASE_PAGES);
-	migration_settle(m);
-
-	if (m->args.vma)
-		migrate_vma_finalize(&m->args);
-	else
-		migrate_device_finalize(m->args.src, m->args.dst, m->npages);
-	phase_done(m, PHASE_FINALIZE);
+	tally(m);
 	if (m->unplugging)
 		pass_on(m);
 	if (atomic64_read(&m->dev->counters.evicted) || !m->args.vma ||
@@ -1000,6 +1050,7 @@ static int setup_and_run(struct migration *m)
 	m->nr_segments = 0;
 	m->room = 0;
 	m->submitted = 0;
+	m->done = 0;
 	ret = migrate_vma_setup(&m->args);
 	if (ret)
 		return ret;
