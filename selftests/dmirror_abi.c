@@ -255,6 +255,22 @@ TEST_F(abi, migrate_hole)
 	munmap(hole, self->dm.len);
 }
 
+/* So does a whole block of it, each page in its place, of which mm gets parts back. */
+TEST_F(abi, migrate_large_hole)
+{
+	char *hole = dm_map(&self->dm, DM_HUGE);
+	struct dmirror_migrate m;
+
+	ASSERT_NE(NULL, hole);
+	/* At the first go: others would do what is left of each. */
+	ASSERT_EQ(0, dm_migrate_raw(self->dm.fd, hole, DM_HUGE,
+				    DMIRROR_TARGET_DEVICE, &m));
+	EXPECT_EQ(DM_HUGE, m.moved);
+	EXPECT_TRUE(dm_all(self->dm.fd, hole, DM_HUGE, DMIRROR_PLACE_LOCAL));
+	EXPECT_TRUE(dm_zero(hole, DM_HUGE));
+	munmap(hole, DM_HUGE);
+}
+
 /* The zero page is read-only system memory: what moves is a page of zeros. */
 TEST_F(abi, migrate_zero_page)
 {

@@ -1051,6 +1051,7 @@ static int setup_and_run(struct migration *m)
 	m->room = 0;
 	m->submitted = 0;
 	m->done = 0;
+	memset(m->ns, 0, sizeof(m->ns));
 	ret = migrate_vma_setup(&m->args);
 	if (ret)
 		return ret;
