@@ -561,7 +561,7 @@ static struct dm to_be_shared(const struct dm *dm)
 	return small;
 }
 
-TEST_F_TIMEOUT(state, one_range, 60)
+TEST_F_TIMEOUT(state, one_range, 180)
 {
 	struct dm_worker workers[STORM_HANDS] = { 0 };
 	struct dm dm = to_be_shared(&self->dm);
