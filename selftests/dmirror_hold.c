@@ -188,6 +188,7 @@ static int use_engines(const char *node, unsigned int number)
 	int fd = open(node, O_RDWR), ret;
 	struct dm_engines engines;
 	struct dmirror_query q;
+	unsigned int shares;
 	char *mem;
 
 	if (fd < 0)
@@ -209,8 +210,10 @@ static int use_engines(const char *node, unsigned int number)
 		return fail("engines that did nothing", engines.idle);
 	if (engines.bytes != 2 * len || engines.errors || engines.depth)
 		return fail("wrong counts", 0);
-	/* Each time, each of them has its share. */
-	if (engines.jobs != 2 * len / DM_HUGE * number)
+	/* Each time, each of them has its share of a large folio; small pages have theirs. */
+	shares = q.capabilities & DMIRROR_CAP_LARGE_FOLIO ? number :
+							    DM_HUGE / DM_COPY_SHARE;
+	if (engines.jobs != 2 * len / DM_HUGE * shares)
 		return fail("number of jobs", engines.jobs);
 	return 0;
 }

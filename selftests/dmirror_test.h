@@ -43,6 +43,7 @@
 #define DM_HUGE		(2UL << 20)
 #define DM_PAGES	64
 #define DM_CPU_WINDOW	(64UL << 10)	/* what a CPU fault brings back */
+#define DM_COPY_SHARE	(256UL << 10)	/* what a copy job has of small pages */
 #define DM_MAX_DEVICES	32
 #define DM_RETRIES	20
 

@@ -15,7 +15,6 @@
 #define COPY_EVENT	"dmirror_copy: dev=%u engine=%u seqno=%llu segments=%u bytes=%llu depth=%u ns=%llu error=%d"
 #define SEED		0xe791
 #define LEN		DM_HUGE
-#define SHARE		0x40000
 #define TRIES_MAX	100
 
 FIXTURE(engines)
@@ -599,7 +598,7 @@ TEST_F(engines, one_segment_for_one_piece)
 	trace_stop(self->device, &copies);
 	EXPECT_EQ(m.moved, copies.did.bytes);
 	if (m.moved == LEN) {
-		jobs = one && dm_large(&self->dm) ? did.count : LEN / SHARE;
+		jobs = one && dm_large(&self->dm) ? did.count : LEN / DM_COPY_SHARE;
 		EXPECT_EQ(jobs, copies.did.jobs);
 		EXPECT_LE(jobs, copies.segments);
 		EXPECT_GE(one ? jobs : LEN / self->page, copies.segments);
