@@ -639,7 +639,7 @@ static bool submit_copy(struct migration *m, unsigned int end, gfp_t gfp,
 }
 
 /*
- * While the rest of a block is planned, engines can work on what is. The last share is
+ * While the rest of a block is planned, engines can copy what is. The last share is
  * for submit_shares(). place_hole() and place_split(), which take destinations
  * back, come for large entries only, and those are all of their batch. That memory is
  * allocated with such a job in hand delays nobody: it is of no reserve, and its fence
