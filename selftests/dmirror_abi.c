@@ -169,6 +169,36 @@ TEST_F(abi, migrate_there_and_back)
 	EXPECT_EQ(0, dm_bad(self->mem, len, SEED));
 }
 
+/* Around what a small batch, a copy job and a block have room for, no number is special. */
+TEST_F(abi, migrate_any_number)
+{
+	static const unsigned int numbers[] = {
+		1, 15, 16, 17, 63, 64, 65, 511, 512, 513,
+	};
+	struct dmirror_migrate m;
+	unsigned int i;
+	size_t len;
+	char *mem;
+
+	for (i = 0; i < ARRAY_SIZE(numbers); i++) {
+		len = numbers[i] * self->dm.page;
+		mem = dm_map_flags(len, MADV_NOHUGEPAGE, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS);
+		ASSERT_NE(NULL, mem);
+		dm_fill(mem, len, SEED + i);
+
+		EXPECT_EQ(0, dm_migrate(self->dm.fd, mem, len,
+					DMIRROR_TARGET_DEVICE, &m));
+		EXPECT_EQ(len, m.moved);
+		EXPECT_TRUE(dm_all(self->dm.fd, mem, len, DMIRROR_PLACE_LOCAL));
+		EXPECT_EQ(0, dm_migrate(self->dm.fd, mem, len,
+					DMIRROR_TARGET_SYSTEM, &m));
+		EXPECT_EQ(len, m.moved);
+		EXPECT_EQ(0, dm_bad(mem, len, SEED + i));
+		munmap(mem, len);
+	}
+}
+
 /* A migration to nowhere moves nothing, wherever the memory is. */
 TEST_F(abi, migrate_stay)
 {

@@ -72,8 +72,8 @@
 /* How many pages of system memory are allocated at a time. */
 #define BULK_PAGES	16
 
-/* Up to this many pages, a CPU fault allocates nothing but the pages. */
-#define FAULT_PAGES_SMALL	16
+/* Up to this many pages, a batch allocates nothing but the pages. */
+#define PAGES_SMALL	16
 
 /* What becomes of a page. */
 enum fate {
@@ -180,6 +180,16 @@ struct dmirror_batch {
 	DECLARE_BITMAP(moved, DMIRROR_BLOCK_PAGES);
 };
 
+/* One of few pages, with nothing to allocate. */
+struct small_batch {
+	struct dmirror_batch batch;
+	struct dmirror_hw_segment segments[PAGES_SMALL];
+	unsigned long src[PAGES_SMALL];
+	unsigned long dst[PAGES_SMALL];
+	u16 first_pages[PAGES_SMALL];
+	u8 fates[PAGES_SMALL];
+};
+
 /* What a page takes in all of the arrays. */
 #define BATCH_PAGE_SIZE	(sizeof(struct dmirror_hw_segment) +		\
 			 2 * sizeof(unsigned long) + sizeof(u16) + sizeof(u8))
@@ -197,6 +207,18 @@ static struct dmirror_batch *batch_alloc(unsigned long npages, gfp_t gfp)
 	batch->dst = batch->src + npages;
 	batch->first_pages = (void *)(batch->dst + npages);
 	batch->fates = (void *)(batch->first_pages + npages);
+	return batch;
+}
+
+static struct dmirror_batch *small_batch_init(struct small_batch *small)
+{
+	struct dmirror_batch *batch = &small->batch;
+
+	batch->segments = small->segments;
+	batch->src = small->src;
+	batch->dst = small->dst;
+	batch->first_pages = small->first_pages;
+	batch->fates = small->fates;
 	return batch;
 }
 
@@ -730,7 +752,9 @@ static bool finish_job(struct migration *m, unsigned int job)
 
 	for (i = m->nr_jobs; i > job && !dma_fence_is_signaled(fence); i--)
 		dmirror_hw_help(m->fences[i - 1]);
-	dma_fence_wait(fence, false);
+	/* A wait costs even where there is nothing to wait for. */
+	if (!dma_fence_is_signaled(fence))
+		dma_fence_wait(fence, false);
 	failed = dma_fence_get_status(fence) < 0;
 	dma_fence_put(fence);
 	if (failed)
@@ -1341,6 +1365,53 @@ static int migrate_step(struct dmirror_svm *svm, enum dmirror_target target,
 	return 0;
 }
 
+static int migrate_blocks(struct dmirror_svm *svm, enum dmirror_target target,
+			  u64 *addr, u64 end, struct dmirror_batch *batch,
+			  struct dmirror_migrate_stats *stats)
+{
+	int ret = 0;
+
+	while (*addr < end && !ret) {
+		cond_resched();
+		if (dmirror_svm_stopped(svm)) {
+			ret = -EINTR;
+		} else if (!mmget_not_zero(svm->mm)) {
+			ret = -ESRCH;
+		} else {
+			ret = migrate_step(svm, target, addr, end, batch,
+					   stats);
+			mmput(svm->mm);
+		}
+	}
+	return ret;
+}
+
+static int migrate_small(struct dmirror_svm *svm, enum dmirror_target target,
+			 u64 *addr, u64 end,
+			 struct dmirror_migrate_stats *stats)
+{
+	struct small_batch small;
+
+	return migrate_blocks(svm, target, addr, end, small_batch_init(&small),
+			      stats);
+}
+
+static int migrate_large(struct dmirror_svm *svm, enum dmirror_target target,
+			 u64 *addr, u64 end,
+			 struct dmirror_migrate_stats *stats)
+{
+	struct dmirror_batch *batch;
+	int ret;
+
+	batch = batch_alloc(min_t(u64, end - *addr, DMIRROR_BLOCK_SIZE) >>
+			    PAGE_SHIFT, GFP_KERNEL_ACCOUNT);
+	if (!batch)
+		return -ENOMEM;
+	ret = migrate_blocks(svm, target, addr, end, batch, stats);
+	kvfree(batch);
+	return ret;
+}
+
 /**
  * dmirror_migrate_range() - migrate a range of the mirrored address space
  * @svm: the mirror
@@ -1362,28 +1433,13 @@ int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
 			  u64 start, u64 end,
 			  struct dmirror_migrate_stats *stats)
 {
-	struct dmirror_batch *batch;
 	u64 addr = start;
-	int ret = 0;
+	int ret;
 
-	batch = batch_alloc(min_t(u64, end - start, DMIRROR_BLOCK_SIZE) >>
-			    PAGE_SHIFT, GFP_KERNEL_ACCOUNT);
-	if (!batch)
-		return -ENOMEM;
-
-	while (addr < end && !ret) {
-		cond_resched();
-		if (dmirror_svm_stopped(svm)) {
-			ret = -EINTR;
-		} else if (!mmget_not_zero(svm->mm)) {
-			ret = -ESRCH;
-		} else {
-			ret = migrate_step(svm, target, &addr, end, batch,
-					   stats);
-			mmput(svm->mm);
-		}
-	}
-	kvfree(batch);
+	if (end - start <= PAGES_SMALL * PAGE_SIZE)
+		ret = migrate_small(svm, target, &addr, end, stats);
+	else
+		ret = migrate_large(svm, target, &addr, end, stats);
 
 	if (ret)
 		stats->fault_addr = addr;
@@ -1471,24 +1527,13 @@ static vm_fault_t fault_large(struct vm_fault *vmf, struct dmirror_device *dev,
 	return ret;
 }
 
-/* A few pages, with nothing to allocate but the pages. */
 static vm_fault_t fault_small(struct vm_fault *vmf, struct dmirror_device *dev,
 			      u64 start, u64 end)
 {
-	unsigned long src[FAULT_PAGES_SMALL], dst[FAULT_PAGES_SMALL];
-	struct dmirror_hw_segment segments[FAULT_PAGES_SMALL];
-	u16 first_pages[FAULT_PAGES_SMALL];
-	u8 fates[FAULT_PAGES_SMALL];
-	struct dmirror_batch batch = {
-		.segments	= segments,
-		.src		= src,
-		.dst		= dst,
-		.first_pages	= first_pages,
-		.fates		= fates,
-	};
+	struct small_batch small;
 	struct migration m;
 
-	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, &batch);
+	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, small_batch_init(&small));
 	return fault_range(vmf, &m, start, end);
 }
 
@@ -1503,7 +1548,7 @@ static vm_fault_t fault_window(struct vm_fault *vmf, struct dmirror_device *dev)
 	u64 end = min_t(u64, start + window, vmf->vma->vm_end);
 
 	start = max_t(u64, start, vmf->vma->vm_start);
-	if (end - start > FAULT_PAGES_SMALL * PAGE_SIZE)
+	if (end - start > PAGES_SMALL * PAGE_SIZE)
 		return fault_large(vmf, dev, start, end);
 	return fault_small(vmf, dev, start, end);
 }
