@@ -564,7 +564,7 @@ static struct dm to_be_shared(const struct dm *dm)
 /*
  * When mm collects a page that no other process has, it flushes that page by itself from
  * the TLB of the other CPU (patches/mm/0035). Where a machine has more to do than CPUs,
- * it waits for that CPU each time, for some 10 ms a page.
+ * it waits for that CPU each time, for milliseconds.
  */
 static unsigned int one_range_rounds(const struct dm *dm)
 {

@@ -72,8 +72,8 @@
 /* How many pages of system memory are allocated at a time. */
 #define BULK_PAGES	16
 
-/* Up to this many pages, a batch allocates nothing but the pages. */
-#define PAGES_SMALL	16
+/* Up to so many pages a batch has its arrays on the stack. */
+#define STACK_BATCH_PAGES	16
 
 /* What becomes of a page. */
 enum fate {
@@ -181,13 +181,13 @@ struct dmirror_batch {
 };
 
 /* One of few pages, with nothing to allocate. */
-struct small_batch {
+struct stack_batch {
 	struct dmirror_batch batch;
-	struct dmirror_hw_segment segments[PAGES_SMALL];
-	unsigned long src[PAGES_SMALL];
-	unsigned long dst[PAGES_SMALL];
-	u16 first_pages[PAGES_SMALL];
-	u8 fates[PAGES_SMALL];
+	struct dmirror_hw_segment segments[STACK_BATCH_PAGES];
+	unsigned long src[STACK_BATCH_PAGES];
+	unsigned long dst[STACK_BATCH_PAGES];
+	u16 first_pages[STACK_BATCH_PAGES];
+	u8 fates[STACK_BATCH_PAGES];
 };
 
 /* What a page takes in all of the arrays. */
@@ -210,15 +210,15 @@ static struct dmirror_batch *batch_alloc(unsigned long npages, gfp_t gfp)
 	return batch;
 }
 
-static struct dmirror_batch *small_batch_init(struct small_batch *small)
+static struct dmirror_batch *stack_batch_init(struct stack_batch *stack)
 {
-	struct dmirror_batch *batch = &small->batch;
+	struct dmirror_batch *batch = &stack->batch;
 
-	batch->segments = small->segments;
-	batch->src = small->src;
-	batch->dst = small->dst;
-	batch->first_pages = small->first_pages;
-	batch->fates = small->fates;
+	batch->segments = stack->segments;
+	batch->src = stack->src;
+	batch->dst = stack->dst;
+	batch->first_pages = stack->first_pages;
+	batch->fates = stack->fates;
 	return batch;
 }
 
@@ -1386,19 +1386,19 @@ static int migrate_blocks(struct dmirror_svm *svm, enum dmirror_target target,
 	return ret;
 }
 
-static int migrate_small(struct dmirror_svm *svm, enum dmirror_target target,
-			 u64 *addr, u64 end,
-			 struct dmirror_migrate_stats *stats)
+static int migrate_on_stack(struct dmirror_svm *svm, enum dmirror_target target,
+			    u64 *addr, u64 end,
+			    struct dmirror_migrate_stats *stats)
 {
-	struct small_batch small;
+	struct stack_batch stack;
 
-	return migrate_blocks(svm, target, addr, end, small_batch_init(&small),
+	return migrate_blocks(svm, target, addr, end, stack_batch_init(&stack),
 			      stats);
 }
 
-static int migrate_large(struct dmirror_svm *svm, enum dmirror_target target,
-			 u64 *addr, u64 end,
-			 struct dmirror_migrate_stats *stats)
+static int migrate_on_heap(struct dmirror_svm *svm, enum dmirror_target target,
+			   u64 *addr, u64 end,
+			   struct dmirror_migrate_stats *stats)
 {
 	struct dmirror_batch *batch;
 	int ret;
@@ -1436,10 +1436,10 @@ int dmirror_migrate_range(struct dmirror_svm *svm, enum dmirror_target target,
 	u64 addr = start;
 	int ret;
 
-	if (end - start <= PAGES_SMALL * PAGE_SIZE)
-		ret = migrate_small(svm, target, &addr, end, stats);
+	if (end - start <= STACK_BATCH_PAGES * PAGE_SIZE)
+		ret = migrate_on_stack(svm, target, &addr, end, stats);
 	else
-		ret = migrate_large(svm, target, &addr, end, stats);
+		ret = migrate_on_heap(svm, target, &addr, end, stats);
 
 	if (ret)
 		stats->fault_addr = addr;
@@ -1530,10 +1530,10 @@ static vm_fault_t fault_large(struct vm_fault *vmf, struct dmirror_device *dev,
 static vm_fault_t fault_small(struct vm_fault *vmf, struct dmirror_device *dev,
 			      u64 start, u64 end)
 {
-	struct small_batch small;
+	struct stack_batch stack;
 	struct migration m;
 
-	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, small_batch_init(&small));
+	migration_init(&m, dev, DMIRROR_TARGET_SYSTEM, stack_batch_init(&stack));
 	return fault_range(vmf, &m, start, end);
 }
 
@@ -1548,7 +1548,7 @@ static vm_fault_t fault_window(struct vm_fault *vmf, struct dmirror_device *dev)
 	u64 end = min_t(u64, start + window, vmf->vma->vm_end);
 
 	start = max_t(u64, start, vmf->vma->vm_start);
-	if (end - start > PAGES_SMALL * PAGE_SIZE)
+	if (end - start > STACK_BATCH_PAGES * PAGE_SIZE)
 		return fault_large(vmf, dev, start, end);
 	return fault_small(vmf, dev, start, end);
 }
